@@ -1,0 +1,132 @@
+package engine
+
+import "billctl/engine/decimal"
+
+// Reason says why a row does not count. In order of precedence.
+type Reason uint8
+
+// The reasons. Accepted is the reason of a row that counts.
+const (
+	Accepted Reason = iota
+	ReasonMalformed
+	ReasonUnknownAccount
+	ReasonTooLate
+	ReasonTooEarly
+	ReasonNoSubscription
+	ReasonUnmatched
+	ReasonBadValue
+	ReasonOverflow
+	ReasonConflict
+	ReasonDuplicate
+	NumReasons = iota
+)
+
+var reasonNames = [NumReasons]string{
+	"accepted", "malformed", "unknown_account", "too_late", "too_early", "no_subscription",
+	"unmatched", "bad_value", "overflow", "conflict", "duplicate",
+}
+
+// String returns the name that documents and queries use.
+func (r Reason) String() string { return reasonNames[r] }
+
+// Rejection is a row that does not count.
+type Rejection struct {
+	Seq    Seq
+	Reason Reason
+}
+
+// DocumentKind is the last part of an invoice's key.
+type DocumentKind uint8
+
+// The kinds of invoice.
+const (
+	PeriodInvoice     DocumentKind = 1 // at a period's close
+	StartInvoice      DocumentKind = 2 // first flat amounts in advance
+	CorrectionInvoice DocumentKind = 3 // adjustments after a subscription's last period
+)
+
+var documentKinds = [...]string{"", "period", "start", "correction"}
+
+// String returns the word in keys and documents.
+func (k DocumentKind) String() string { return documentKinds[k] }
+
+// Invoice is a document: what a subscription owes for a period. Frozen once it is an effect.
+// It holds no Seq, At, Watermark or Origin, so it is equal however the usage reached us in time.
+type Invoice struct {
+	Kind         DocumentKind
+	Account      string
+	AccountName  string
+	Subscription string
+	Plan         string
+	Version      int
+	Currency     string
+	Digits       int
+	Zone         string
+	Start, End   Micros // half-open; of the correction's or start's period
+	StartDate    string // Start as the key has it: "2026-09-01", or RFC 3339 inside a day
+	Lines        []Line
+	Adjustments  []Adjustment
+	Subtotal     decimal.Amount // Σ lines + Σ adjustments
+	Credits      []CreditUse
+	Total        decimal.Amount // Subtotal − credits
+}
+
+// Line is one rated price of an invoice, rounded once.
+type Line struct {
+	Price    string
+	Group    []GroupValue // values of the price's Per dimensions
+	Meter    string       // "" for Flat
+	Unit     string       // of the meter
+	Model    Model
+	Quantity decimal.Rat // of the meter, before conversion
+	Billable decimal.Rat // after conversion, rounding and free units
+	Exact    decimal.Rat // before rounding, discount and bounds applied
+	Amount   decimal.Amount
+	Tiers    []TierUse // Graduated, Volume, Package
+	From, To Micros    // what the line is for: the period, or the next one (in advance)
+}
+
+// TierUse is the part of a line's quantity that one tier priced.
+type TierUse struct {
+	Tier     int // index in the price
+	Quantity decimal.Rat
+	Amount   decimal.Rat // unit amounts and flat of the tier
+}
+
+// GroupValue is the value of one dimension; Absent where events carry none.
+type GroupValue struct {
+	Dim    string
+	Value  string
+	Absent bool
+}
+
+// Adjustment bills the difference between a closed period's line rated again and what was booked.
+type Adjustment struct {
+	Start, End Micros // of the closed period
+	StartDate  string
+	Price      string
+	Group      []GroupValue
+	Quantity   decimal.Rat    // now
+	Rated      decimal.Amount // now
+	Booked     decimal.Amount // by the invoices before
+	Amount     decimal.Amount // Rated − Booked
+}
+
+// CreditUse is the part of a grant that an invoice used.
+type CreditUse struct {
+	ID     string
+	Amount decimal.Amount
+}
+
+// Usage is the aggregate of one meter and group in one period.
+type Usage struct {
+	Meter *Meter
+	Group []GroupValue // by the meter's dimensions, in their order
+	Fold  Fold
+}
+
+// Fold is a mergeable aggregate: the number of rows, and their sum, least or greatest value.
+type Fold struct {
+	Rows  uint64
+	Value decimal.Sum
+}

@@ -1,0 +1,31 @@
+package engine
+
+// Key identifies an event that counted: the keyed 128-bit hash of (account, source, id), with what
+// is needed to tell a duplicate from a conflict and to forget it. 32 bytes.
+type Key struct {
+	Hi, Lo uint64
+	Digest uint64 // the row's RowDigest
+	Day    Day    // of the event's time
+	Bucket uint16 // of the account; tells which shard the key belongs to
+}
+
+// Verdict is what Keys says of one key.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Fresh     Verdict = iota // not remembered before; it is now
+	Duplicate                // remembered with the same digest
+	Conflict                 // remembered with another digest
+)
+
+// Keys remembers the keys of accepted rows, exactly: no false answer in either direction.
+// A shard of the engine has one of its own. Keys is used by one goroutine at a time.
+type Keys interface {
+	// Admit decides keys[i] into verdicts[i] in order, so that of two equal keys in one call the
+	// first may be Fresh and the second never is. len(verdicts) == len(keys). Only Hi and Lo
+	// identify; Fresh keys are remembered with all their fields.
+	Admit(keys []Key, verdicts []Verdict)
+	// Forget drops every key whose day is before d. Days only rise from call to call.
+	Forget(d Day)
+}
