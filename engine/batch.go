@@ -6,6 +6,7 @@ import "billctl/engine/decimal"
 const (
 	MaxRows    = 65_536
 	MaxColumns = 256      // distinct (path, kind) pairs; an event with more is malformed
+	MaxCells   = 1 << 21  // rows × columns, so that a batch has a bounded size in memory
 	MaxRaw     = 64 << 10 // bytes kept of a malformed line
 	MaxName    = 1 << 10  // bytes of a source, type, subject, id or property path
 )

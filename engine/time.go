@@ -40,3 +40,51 @@ func (t Micros) plus(d Micros) Micros {
 	}
 	return t + d
 }
+
+// String writes the instant in RFC 3339, UTC, with as many fractional digits as it needs.
+func (t Micros) String() string {
+	switch t {
+	case Past:
+		return "past"
+	case Future:
+		return "future"
+	}
+	day := floorDiv(int64(t), int64(OneDay))
+	c := civilOf(day)
+	b := appendDate(nil, c.year, c.month, c.day)
+	rest := t - Micros(day)*OneDay
+	b = append(b, 'T')
+	b = appendPadded(b, int64(rest/Hour), 2)
+	b = append(b, ':')
+	b = appendPadded(b, int64(rest%Hour/Minute), 2)
+	b = append(b, ':')
+	b = appendPadded(b, int64(rest%Minute/Second), 2)
+	if us := rest % Second; us != 0 {
+		b = append(b, '.')
+		b = appendPadded(b, int64(us), 6)
+		for b[len(b)-1] == '0' {
+			b = b[:len(b)-1]
+		}
+	}
+	return string(append(b, 'Z'))
+}
+
+func appendDate(b []byte, year, month, day int) []byte {
+	b = appendPadded(b, int64(year), 4)
+	b = append(b, '-')
+	b = appendPadded(b, int64(month), 2)
+	b = append(b, '-')
+	return appendPadded(b, int64(day), 2)
+}
+
+func appendPadded(b []byte, n int64, width int) []byte {
+	at := len(b)
+	for range width {
+		b = append(b, '0')
+	}
+	for i := at + width - 1; i >= at; i-- {
+		b[i] = byte('0' + n%10)
+		n /= 10
+	}
+	return b
+}

@@ -1,0 +1,271 @@
+package engine
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Canonical bytes of the state: what a checkpoint holds. The globals come first, then one record an
+// account. They do not tell the number of shards: any number can restore them. A checkpoint can be
+// made anew from the journal, so these bytes may change from version to version.
+
+// AppendGlobals appends everything that belongs to no account, merged over the shards.
+func (v *View) AppendGlobals(b []byte) []byte {
+	s := v.first()
+	b = v.appendGlobals(b)
+	b = append(b, s.lastSeal[:]...)
+	b = appendList(b, s.zones, func(b []byte, z **Zone) []byte { return appendZone(b, *z) })
+	b = appendList(b, s.meters, func(b []byte, m **Meter) []byte { return appendMeter(b, *m) })
+	return appendList(b, s.plans, func(b []byte, p **Plan) []byte { return appendPlan(b, *p) })
+}
+
+// appendGlobals appends what the journal digest covers beside the billing digest.
+func (v *View) appendGlobals(b []byte) []byte {
+	s := v.first()
+	b = appendInt(appendUint(b, uint64(s.seq)), int64(s.at))
+	b = appendInt(appendInt(b, int64(s.watermark)), int64(s.floor))
+	b = appendUint(appendBool(b, s.frozen), uint64(s.ruleset))
+	b = AppendEntry(b, &Entry{Body: &s.genesis})
+	b = appendSettings(b, &s.settings)
+	b = appendList(b, s.defaults, func(b []byte, d *Default) []byte {
+		return appendString(appendString(b, d.Event), d.Plan)
+	})
+	b = appendList(b, v.Controls(), func(b []byte, c *Control) []byte {
+		b = appendUint(appendSource(b, &c.Source), c.Read)
+		for _, n := range c.Counts {
+			b = appendUint(b, n)
+		}
+		return b
+	})
+	b = appendList(b, s.files, func(b []byte, d *Digest) []byte { return append(b, d[:]...) })
+	var rejected multiset
+	for _, s := range v.shards {
+		rejected.merge(s.rejected)
+	}
+	b = appendMultiset(b, &rejected)
+	b = appendList(b, v.keyDays(), func(b []byte, d *keyDay) []byte {
+		return appendMultiset(appendInt(b, int64(d.day)), &d.multiset)
+	})
+	return appendList(b, v.Positions(), func(b []byte, p *Position) []byte {
+		return appendInt(appendString(appendString(b, p.Source), p.Partition), p.Resume)
+	})
+}
+
+func (v *View) keyDays() []keyDay {
+	var all []keyDay
+	for _, s := range v.shards {
+		for _, d := range s.keyDays {
+			i := slices.IndexFunc(all, func(o keyDay) bool { return o.day == d.day })
+			if i < 0 {
+				all = append(all, d)
+			} else {
+				all[i].merge(d.multiset)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b keyDay) int { return cmp.Compare(a.day, b.day) })
+	return all
+}
+
+func appendMultiset(b []byte, m *multiset) []byte {
+	return appendUint(appendUint(appendUint(b, m.n), m.hi), m.lo)
+}
+
+func readMultiset(r *reader) multiset { return multiset{r.uint(), r.uint(), r.uint()} }
+
+// RestoreGlobals reads what AppendGlobals wrote into a new engine. Shard 0 takes the counts.
+func (e *Engine) RestoreGlobals(b []byte) error {
+	r := newReader(b)
+	e.seq, e.at = Seq(r.uint()), r.micros()
+	e.watermark, e.floor = r.micros(), r.micros()
+	e.frozen, e.ruleset = r.bool(), uint16(r.upTo(1<<16-1, "ruleset"))
+	r.take(1) // kind, sequence number and time of an entry that holds the genesis
+	r.uint()
+	r.int()
+	if g, ok := readBody(r, kindGenesis).(*Genesis); ok {
+		e.genesis, e.hash = *g, newKeyHash(g.HashKey)
+	}
+	e.settings = *readSettings(r)
+	e.defaults = readList(r, 2, func(r *reader) Default { return Default{r.string(), r.string()} })
+	e.sources = readList(r, 5+NumReasons, func(r *reader) source {
+		s := source{Source: *readSource(r), read: r.uint()}
+		for i := range s.counts {
+			s.counts[i] = r.uint()
+		}
+		return s
+	})
+	e.files = readList(r, 32, (*reader).digest)
+	e.rejected = readMultiset(r)
+	e.keyDays = readList(r, 4, func(r *reader) keyDay {
+		return keyDay{Day(r.int()), readMultiset(r)}
+	})
+	e.positions = readList(r, 3, func(r *reader) Position {
+		return Position{r.string(), r.string(), r.int()}
+	})
+	e.lastSeal = r.digest()
+	e.zones = readList(r, 3, func(r *reader) *Zone { return readZone(r) })
+	e.meters = readList(r, 7, func(r *reader) *Meter { m := readMeter(r); return &m })
+	for _, p := range readList(r, 8, readPlan) {
+		e.plans = append(e.plans, &p)
+		e.base = append(e.base, e.addTerms(e.makeTerms(&p, nil)))
+	}
+	if e.shard != 0 {
+		e.rejected, e.keyDays, e.positions = multiset{}, nil, nil
+		for i := range e.sources {
+			e.sources[i].read, e.sources[i].counts = 0, [NumReasons]uint64{}
+		}
+	}
+	return r.end()
+}
+
+// EachAccount calls f with the canonical bytes of every account, which f must not keep. It stops at
+// the first error.
+func (v *View) EachAccount(f func(record []byte) error) error {
+	var buf []byte
+	for _, s := range v.shards {
+		for i := range s.accounts.len() {
+			buf = s.appendAccount(buf[:0], i)
+			if err := f(buf); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *state) appendAccount(b []byte, index int32) []byte {
+	a := s.accounts.at(index)
+	b = appendString(appendString(b, a.id), a.name)
+	b = appendBool(appendString(b, s.zones[a.zone].Name), a.auto)
+	b = appendList(b, a.owners, func(b []byte, i *int32) []byte {
+		o := s.owners.at(*i)
+		b = appendInt(appendInt(appendString(b, o.subject), int64(o.from)), int64(o.to))
+		return appendBool(b, o.used)
+	})
+	b = appendList(b, a.credits, appendCreditLeft)
+	return appendList(b, a.subs, func(b []byte, i *int32) []byte { return s.appendSub(b, *i) })
+}
+
+func (s *state) appendSub(b []byte, index int32) []byte {
+	t := s.subs.at(index)
+	b = appendSubscription(b, &t.Subscription)
+	b = appendInt(appendBool(appendBool(b, t.auto), t.started), int64(t.next))
+	b = append(appendUint(b, uint64(t.issued)), t.history[:]...)
+	var periods []int32
+	for p := t.newest; p >= 0; p = s.periods.at(p).older {
+		periods = append(periods, p)
+	}
+	slices.Reverse(periods)
+	return appendList(b, periods, func(b []byte, p *int32) []byte { return s.appendPeriod(b, *p) })
+}
+
+func (s *state) appendPeriod(b []byte, index int32) []byte {
+	p := s.periods.at(index)
+	b = appendInt(appendInt(b, int64(p.start)), int64(p.end))
+	b = appendUint(b, uint64(s.terms[p.terms].plan.Version))
+	b = appendUint(appendInt(b, int64(p.closedAt)), p.rows)
+	b = appendBool(b, p.dirty)
+	b = appendList(b, p.booked, func(b []byte, o *booked) []byte {
+		b = appendString(appendString(b, o.key), o.price)
+		return appendAmount(appendList(b, o.group, appendGroupValue), o.amount)
+	})
+	return appendList(b, s.usage(index), appendUsage)
+}
+
+// RestoreAccount reads a record of EachAccount. Of another shard's account it takes the subjects.
+func (e *Engine) RestoreAccount(record []byte) error {
+	r := newReader(record)
+	a := account{id: r.string(), name: r.string(), zone: e.zoneIndex(r.string()), auto: r.bool()}
+	if a.zone < 0 {
+		r.fail("zone")
+		return r.err
+	}
+	a.bucket = BucketOf(a.id)
+	mine, id := e.mine(a.bucket), a.id
+	index := int32(-1)
+	if mine {
+		index = e.addAccount(a)
+	}
+	for range r.count(4) {
+		o := Ownership{Subject: r.string(), Account: id, From: r.micros(), To: r.micros()}
+		i, used := e.attach(index, o), r.bool()
+		if i >= 0 && used {
+			e.owners.mut(i).used = true
+		}
+	}
+	if !mine {
+		return r.err
+	}
+	credits := readList(r, 37, func(r *reader) credit { return credit{*readCredit(r), r.amount()} })
+	e.accounts.mut(index).credits = credits
+	var subs []int32
+	for range r.count(42) {
+		subs = append(subs, e.restoreSub(r, index))
+	}
+	e.accounts.mut(index).subs = subs
+	return r.end()
+}
+
+func (e *Engine) restoreSub(r *reader, account int32) int32 {
+	t := sub{
+		Subscription: readSubscription(r), account: account, auto: r.bool(), started: r.bool(),
+		next: r.micros(), issued: uint32(r.uint()), history: r.digest(), newest: -1,
+	}
+	if r.err == nil && e.planFor(&t.Subscription, Past) < 0 {
+		r.fail("plan")
+	}
+	index := e.subs.add(t)
+	for range r.count(8) {
+		e.restorePeriod(r, index)
+	}
+	return index
+}
+
+func (e *Engine) restorePeriod(r *reader, index int32) {
+	start, end, version := r.micros(), r.micros(), int(r.uint())
+	closedAt, rows, dirty := r.micros(), r.uint(), r.bool()
+	lines := readList(r, 35, func(r *reader) booked {
+		return booked{
+			key: r.string(), price: r.string(), group: readList(r, 3, readGroupValue),
+			amount: r.amount(),
+		}
+	})
+	if r.err != nil {
+		return
+	}
+	plan := e.planIndex(e.subs.at(index).Plan, version)
+	if plan < 0 {
+		r.fail("plan version")
+		return
+	}
+	p := e.periodOf(index, start, end)
+	m := e.periods.mut(p)
+	m.terms = e.bindTo(index, plan)
+	m.closedAt, m.rows, m.dirty, m.booked = closedAt, rows, dirty, lines
+	for range r.count(27) {
+		e.restoreSeries(r, p)
+	}
+}
+
+func (e *Engine) restoreSeries(r *reader, p int32) {
+	meter := e.meterIndex(r.string())
+	group := readList(r, 3, readGroupValue)
+	fold := Fold{Rows: r.uint(), Value: r.sum()}
+	if r.err != nil {
+		return
+	}
+	if meter < 0 || len(group) != len(e.meters[meter].GroupBy) {
+		r.fail("meter")
+		return
+	}
+	ids := make([]uint32, len(group))
+	for i, g := range group {
+		if !g.Absent {
+			ids[i] = e.value(g.Value)
+		}
+	}
+	e.series.mut(e.seriesOf(p, meter, e.group(ids))).fold = fold
+}
+
+// RestoreDone ends a restore: what waits for the watermark waits again.
+func (e *Engine) RestoreDone() { e.scheduleAll() }

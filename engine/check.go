@@ -1,0 +1,183 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Lead is how far ahead of its journaling a change of what is billed must take effect.
+const Lead = 5 * Minute
+
+// Check returns why a change may not be journaled at an instant, nil if it may. It holds the rules
+// that need more than one shard or the present state; the sequencer asks before it journals, so
+// that nothing of a refused change is applied (docs/semantics.md, "Changes").
+func (v *View) Check(c *Change, at Micros) error {
+	k := checker{View: v, change: c, at: at}
+	for i := range c.Meters {
+		if err := k.meter(&c.Meters[i]); err != nil {
+			return err
+		}
+	}
+	for i := range c.Plans {
+		if err := k.plan(&c.Plans[i]); err != nil {
+			return err
+		}
+	}
+	for i := range c.Defaults {
+		if p := c.Defaults[i].Plan; p != "" && !k.planKnown(p, 0) {
+			return fmt.Errorf("default for %s: there is no plan %s", c.Defaults[i].Event, p)
+		}
+	}
+	for i := range c.Accounts {
+		if err := k.account(&c.Accounts[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type checker struct {
+	*View
+	change *Change
+	at     Micros
+	owners map[string]subjectState // of the subjects in question; made on first use
+}
+
+type subjectState struct {
+	owners []Ownership
+	used   bool
+}
+
+func (k *checker) meter(m *Meter) error {
+	if old := k.Meter(m.Key); old != nil && !equalCanonical(appendMeter, old, m) {
+		return fmt.Errorf("meter %s exists and never changes", m.Key)
+	}
+	return nil
+}
+
+func (k *checker) plan(p *Plan) error {
+	if old := k.Plan(p.Key, p.Version); old != nil {
+		if !equalCanonical(appendPlan, old, p) {
+			return fmt.Errorf("plan %s version %d exists and never changes", p.Key, p.Version)
+		}
+		return nil
+	}
+	if len(k.PlanVersions(p.Key)) > 0 && p.Effective < k.at.plus(Lead) {
+		return fmt.Errorf("plan %s version %d: effective %s is in the past or within 5 minutes",
+			p.Key, p.Version, p.Effective)
+	}
+	for i := range p.Prices {
+		m := p.Prices[i].Meter
+		known := m == "" || k.Meter(m) != nil ||
+			slices.ContainsFunc(k.change.Meters, func(n Meter) bool { return n.Key == m })
+		if !known {
+			return fmt.Errorf("plan %s version %d: there is no meter %s", p.Key, p.Version, m)
+		}
+	}
+	return nil
+}
+
+// planKnown reports whether a plan, or one version of it, is in the journal or in the change.
+func (k *checker) planKnown(key string, version int) bool {
+	return slices.ContainsFunc(k.change.Plans, func(p Plan) bool {
+		return p.Key == key && (version == 0 || p.Version == version)
+	}) || version != 0 && k.Plan(key, version) != nil ||
+		version == 0 && len(k.PlanVersions(key)) > 0
+}
+
+func (k *checker) account(c *AccountChange) error {
+	old, exists := k.Account(c.ID)
+	switch {
+	case !k.ZoneKnown(c.Zone):
+		return fmt.Errorf("account %s: the journal does not have zone %s", c.ID, c.Zone)
+	case exists && old.Zone != c.Zone:
+		return fmt.Errorf("account %s: its time zone %s never changes", c.ID, old.Zone)
+	}
+	for i := range c.Attach {
+		if err := k.attach(&c.Attach[i]); err != nil {
+			return err
+		}
+	}
+	for i := range c.Detach {
+		if o := &c.Detach[i]; o.To < k.at.plus(Lead) && k.subject(o.Subject).used {
+			return fmt.Errorf("subject %s: it has usage, so it can be given up from %s on only",
+				o.Subject, k.at.plus(Lead))
+		}
+	}
+	for i := range c.Subscriptions {
+		if err := k.subscription(c.ID, &old, &c.Subscriptions[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k *checker) attach(o *Ownership) error {
+	s := k.subject(o.Subject)
+	if s.used && o.From < k.at.plus(Lead) {
+		return fmt.Errorf("subject %s: it has usage, so it can move from %s on only",
+			o.Subject, k.at.plus(Lead))
+	}
+	for _, other := range s.owners {
+		end := other.To
+		for i := range k.change.Accounts {
+			for _, d := range k.change.Accounts[i].Detach {
+				if d.Subject == o.Subject && d.Account == other.Account && d.From == other.From {
+					end = min(end, d.To)
+				}
+			}
+		}
+		if other.From < o.To && o.From < end {
+			return fmt.Errorf("subject %s: account %s owns it then", o.Subject, other.Account)
+		}
+	}
+	return nil
+}
+
+// subject looks a subject up; the first call goes through the ownerships once for all.
+func (k *checker) subject(name string) subjectState {
+	if k.owners == nil {
+		k.owners = map[string]subjectState{}
+		for _, s := range k.shards {
+			for i := range s.owners.len() {
+				w := s.owners.at(i)
+				if w.index < 0 {
+					continue
+				}
+				t := k.owners[w.subject]
+				t.owners = append(t.owners, Ownership{w.subject, w.account, w.from, w.to})
+				t.used = t.used || w.used
+				k.owners[w.subject] = t
+			}
+		}
+	}
+	return k.owners[name]
+}
+
+func (k *checker) subscription(account string, old *AccountState, c *Subscription) error {
+	where := fmt.Sprintf("account %s, subscription %s", account, c.Key)
+	switch {
+	case c.From >= c.To:
+		return fmt.Errorf("%s: it ends before it begins", where)
+	case !k.planKnown(c.Plan, c.Pin):
+		return fmt.Errorf("%s: there is no such version of plan %s", where, c.Plan)
+	}
+	for i := range old.Subscriptions {
+		b := &old.Subscriptions[i]
+		switch {
+		case b.Key != c.Key:
+		case b.From == c.From:
+			if c.To != b.To && min(c.To, b.To) < k.at.plus(Lead) {
+				return fmt.Errorf("%s: its end can move from %s on only", where, k.at.plus(Lead))
+			}
+			same := *b
+			same.To = c.To
+			if !equalCanonical(appendSubscription, &same, c) {
+				return fmt.Errorf("%s: it exists; end it and begin another", where)
+			}
+		case b.From < c.To && c.From < b.To:
+			return fmt.Errorf("%s: it overlaps the one from %s", where, b.From)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,138 @@
+package engine
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"slices"
+)
+
+// The two digests (docs/semantics.md, "Digests"). The billing digest covers terms, usage, billed
+// amounts and documents, and is equal for every way the same usage reached us in time. The journal
+// digest adds everything else that a replay of the same journal must reach.
+
+// Digester keeps the digest of every bucket, so that only changed buckets are hashed anew.
+type Digester struct {
+	leaves [Buckets]Digest
+	terms  map[*terms]Digest
+	buf    []byte
+}
+
+// NewDigester returns a digester of the empty state.
+func NewDigester() *Digester { return &Digester{terms: map[*terms]Digest{}} }
+
+// Digests returns the digests of the view. dirty holds every bucket that may have changed since the
+// call before; AllBuckets for a state that was restored.
+func (d *Digester) Digests(v *View, dirty Dirty) (billing, journal Digest) {
+	d.update(v, dirty)
+	h := sha256.New()
+	h.Write([]byte("billctl.billing.v1\n"))
+	for i := range d.leaves {
+		h.Write(d.leaves[i][:])
+	}
+	h.Sum(billing[:0])
+	h.Reset()
+	h.Write([]byte("billctl.journal.v1\n"))
+	h.Write(billing[:])
+	h.Write(v.appendGlobals(nil))
+	h.Sum(journal[:0])
+	return billing, journal
+}
+
+// place finds an account in a view.
+type place struct {
+	id     string
+	bucket uint16
+	shard  *state
+	index  int32
+}
+
+func (d *Digester) update(v *View, dirty Dirty) {
+	var list []place
+	for _, s := range v.shards {
+		for i := range s.accounts.len() {
+			if a := s.accounts.at(i); dirty.has(a.bucket) {
+				list = append(list, place{a.id, a.bucket, s, i})
+			}
+		}
+	}
+	slices.SortFunc(list, func(x, y place) int {
+		return cmp.Or(cmp.Compare(x.bucket, y.bucket), cmp.Compare(x.id, y.id))
+	})
+	for len(list) > 0 {
+		bucket, n := list[0].bucket, 0
+		h := sha256.New()
+		for ; n < len(list) && list[n].bucket == bucket; n++ {
+			d.buf = d.appendBilling(d.buf[:0], list[n].shard, list[n].index)
+			h.Write(d.buf)
+		}
+		h.Sum(d.leaves[bucket][:0])
+		list = list[n:]
+	}
+}
+
+// appendBilling appends what the billing digest covers of an account. Of closed periods that is the
+// chain over their documents, and their usage only while late rows wait for an adjustment: so it
+// does not matter when the floor lets a period go.
+func (d *Digester) appendBilling(b []byte, s *state, index int32) []byte {
+	a := s.accounts.at(index)
+	b = appendString(appendString(b, a.id), s.zones[a.zone].Name)
+	b = appendList(b, a.credits, appendCreditLeft)
+	b = appendUint(b, uint64(len(a.subs)))
+	for _, i := range a.subs {
+		t := s.subs.at(i)
+		b = appendString(appendString(b, t.Key), t.Plan)
+		b = appendInt(appendInt(b, int64(t.From)), int64(t.To))
+		b = appendInt(b, int64(t.next))
+		b = append(appendUint(b, uint64(t.issued)), t.history[:]...)
+		for p := t.newest; p >= 0; p = s.periods.at(p).older {
+			if r := s.periods.at(p); r.closedAt == Past || r.dirty {
+				b = d.appendOpen(b, s, p)
+			}
+		}
+	}
+	return b
+}
+
+func (d *Digester) appendOpen(b []byte, s *state, index int32) []byte {
+	p := s.periods.at(index)
+	b = appendInt(appendInt(b, int64(p.start)), int64(p.end))
+	terms := d.digestTerms(s.terms[p.terms])
+	b = append(b, terms[:]...)
+	b = appendBool(b, p.closedAt != Past)
+	b = appendUint(b, p.rows)
+	usage := s.usage(index)
+	return appendList(b, usage, appendUsage)
+}
+
+func appendUsage(b []byte, u *Usage) []byte {
+	b = appendList(appendString(b, u.Meter.Key), u.Group, appendGroupValue)
+	return appendSum(appendUint(b, u.Fold.Rows), u.Fold.Value)
+}
+
+func appendCreditLeft(b []byte, c *credit) []byte {
+	return appendAmount(appendCredit(b, &c.Credit), c.left)
+}
+
+func (d *Digester) digestTerms(t *terms) Digest {
+	if g, ok := d.terms[t]; ok {
+		return g
+	}
+	b := appendList(appendPlan(nil, t.plan), t.prices, appendPrice)
+	g := Digest(sha256.Sum256(b))
+	d.terms[t] = g
+	return g
+}
+
+// Dirty is a set of buckets.
+type Dirty []uint64
+
+// AllBuckets is the set of every bucket.
+func AllBuckets() Dirty {
+	d := make(Dirty, Buckets/64)
+	for i := range d {
+		d[i] = ^uint64(0)
+	}
+	return d
+}
+
+func (d Dirty) has(bucket uint16) bool { return d[bucket/64]&(1<<(bucket%64)) != 0 }

@@ -1,0 +1,170 @@
+package engine
+
+import "slices"
+
+// value interns a group value.
+func (e *Engine) value(s string) uint32 {
+	if i, ok := e.names[s]; ok {
+		return i
+	}
+	i := uint32(len(e.values))
+	e.values = append(e.values, s)
+	e.names[s] = i
+	return i
+}
+
+// group interns a tuple of values.
+func (e *Engine) group(ids []uint32) int32 {
+	if len(ids) == 0 {
+		return 0
+	}
+	h := hashIDs(ids)
+	g, slot := e.groupTable.find(h, func(i int32) bool { return slices.Equal(e.groups[i], ids) })
+	if g < 0 {
+		g = int32(len(e.groups))
+		e.groups = append(e.groups, slices.Clone(ids))
+		e.groupTable.put(h, slot, g, func(i int32) uint64 { return hashIDs(e.groups[i]) })
+	}
+	return g
+}
+
+func hashIDs(ids []uint32) uint64 {
+	h := uint64(len(ids))
+	for _, id := range ids {
+		h = mix(h, uint64(id))
+	}
+	return h
+}
+
+// seriesOf returns the fold of a meter and group in a period, made where there is none.
+func (e *Engine) seriesOf(p, meter, group int32) int32 {
+	h := hashSeries(p, meter, group)
+	i, slot := e.seriesAt.find(h, func(i int32) bool {
+		s := e.series.at(i)
+		return s.period == p && s.meter == meter && s.group == group
+	})
+	if i >= 0 {
+		return i
+	}
+	period := e.periods.mut(p)
+	i = e.newSeries(series{period: p, meter: meter, group: group, next: period.first})
+	period.first = i
+	e.seriesAt.put(h, slot, i, func(i int32) uint64 {
+		s := e.series.at(i)
+		return hashSeries(s.period, s.meter, s.group)
+	})
+	return i
+}
+
+func hashSeries(p, meter, group int32) uint64 {
+	return mix(uint64(uint32(p))<<32|uint64(uint32(group)), uint64(uint32(meter)))
+}
+
+func (e *Engine) newSeries(s series) int32 {
+	if n := len(e.freeSeries); n > 0 {
+		i := e.freeSeries[n-1]
+		e.freeSeries = e.freeSeries[:n-1]
+		*e.series.mut(i) = s
+		return i
+	}
+	return e.series.add(s)
+}
+
+// periodOf returns the record of the subscription's period [start, end), made where there is none.
+func (e *Engine) periodOf(subIndex int32, start, end Micros) int32 {
+	if p := e.retained(e.subs.at(subIndex), start); p >= 0 {
+		return p
+	}
+	b := e.subs.mut(subIndex)
+	p := e.newPeriod(period{
+		sub: subIndex, terms: e.bind(subIndex, start), start: start, end: end,
+		closedAt: Past, first: -1,
+	})
+	// The list is by falling start.
+	link := &b.newest
+	for *link >= 0 && e.periods.at(*link).start > start {
+		link = &e.periods.mut(*link).older
+	}
+	e.periods.mut(p).older = *link
+	*link = p
+	return p
+}
+
+func (e *Engine) newPeriod(p period) int32 {
+	if n := len(e.freePeriod); n > 0 {
+		i := e.freePeriod[n-1]
+		e.freePeriod = e.freePeriod[:n-1]
+		*e.periods.mut(i) = p
+		return i
+	}
+	return e.periods.add(p)
+}
+
+// dropPeriod forgets a period and its usage.
+func (e *Engine) dropPeriod(index int32) {
+	p := *e.periods.at(index)
+	for i := p.first; i >= 0; {
+		s := *e.series.at(i)
+		_, slot := e.seriesAt.find(hashSeries(index, s.meter, s.group),
+			func(j int32) bool { return j == i })
+		e.seriesAt.remove(slot)
+		*e.series.mut(i) = series{period: -1}
+		e.freeSeries = append(e.freeSeries, i)
+		i = s.next
+	}
+	link := &e.subs.mut(p.sub).newest
+	for *link != index {
+		link = &e.periods.mut(*link).older
+	}
+	*link = p.older
+	*e.periods.mut(index) = period{sub: -1, first: -1, older: -1}
+	e.freePeriod = append(e.freePeriod, index)
+}
+
+// bind returns the terms of the subscription for a period that starts at t.
+func (e *Engine) bind(index int32, t Micros) int32 {
+	return e.bindTo(index, e.planFor(&e.subs.at(index).Subscription, t))
+}
+
+// bindTo returns the terms of the subscription under one plan version.
+func (e *Engine) bindTo(index, plan int32) int32 {
+	b := e.subs.at(index)
+	if len(b.Overrides) == 0 {
+		return e.base[plan]
+	}
+	key := customTerms{plan, index}
+	i, ok := e.custom[key]
+	if !ok {
+		i = e.addTerms(e.makeTerms(e.plans[plan], b.Overrides))
+		e.custom[key] = i
+	}
+	return i
+}
+
+func (e *Engine) addTerms(t *terms) int32 {
+	e.terms = append(e.terms, t)
+	return int32(len(e.terms) - 1)
+}
+
+// customTerms finds the terms of a subscription with overrides; looked up once per new period.
+type customTerms struct{ plan, sub int32 }
+
+func (s *state) makeTerms(plan *Plan, overrides []Override) *terms {
+	t := &terms{plan: plan, prices: slices.Clone(plan.Prices)}
+	for i := range overrides {
+		for j := range t.prices {
+			if t.prices[j].Key == overrides[i].Price {
+				t.prices[j] = t.prices[j].with(&overrides[i])
+			}
+		}
+	}
+	for i := range t.prices {
+		if m := t.prices[i].Meter; m != "" {
+			if k := s.meterIndex(m); !slices.Contains(t.meters, k) {
+				t.meters = append(t.meters, k)
+			}
+		}
+	}
+	slices.Sort(t.meters)
+	return t
+}

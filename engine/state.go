@@ -1,0 +1,304 @@
+package engine
+
+import (
+	"crypto/sha256"
+	"math/bits"
+	"slices"
+
+	"billctl/engine/decimal"
+)
+
+// Buckets is the number of buckets that accounts are hashed into, for shards and digests.
+const Buckets = 1 << 16
+
+// BucketOf returns the account's bucket: the first 16 bits of the SHA-256 of its id.
+func BucketOf(account string) uint16 {
+	sum := sha256.Sum256([]byte(account))
+	return uint16(sum[0])<<8 | uint16(sum[1])
+}
+
+// state is what one shard knows. An Engine writes its own; a pinned copy is read by anyone.
+// Slices of pointers only grow, so a copied slice header is a picture of its own.
+type state struct {
+	global
+	accounts vec[account]
+	subs     vec[sub]
+	periods  vec[period]
+	series   vec[series]
+	owners   vec[owner]
+	byID     vec[int32] // open addressing over accounts: index + 1
+	idMask   uint32
+
+	meters []*Meter
+	plans  []*Plan
+	base   []int32 // by plan: its terms without overrides
+	zones  []*Zone
+	terms  []*terms
+	values []string   // interned group values; 0 is "absent"
+	groups [][]uint32 // interned tuples of values; 0 is the empty one
+}
+
+// global is the part of the state that belongs to no account.
+type global struct {
+	seq       Seq // of the last row or control entry
+	at        Micros
+	watermark Micros
+	floor     Micros
+	frozen    bool
+	ruleset   uint16
+	genesis   Genesis
+	settings  Settings
+	defaults  []Default // by rising Event; replaced, never written to
+	sources   []source  // replaced, never written to while shared
+	files     []Digest  // control files that were applied
+	lastSeal  Digest
+	rejected  multiset // of (seq, reason)
+	keyDays   []keyDay // by rising day; replaced when shared
+	positions []Position
+}
+
+// source is a declared source with its control total.
+type source struct {
+	Source
+	read   uint64
+	counts [NumReasons]uint64
+}
+
+// Position says where reading of a partition goes on.
+type Position struct {
+	Source    string
+	Partition string
+	Resume    int64
+}
+
+// keyDay is the multiset of the keys of one event day.
+type keyDay struct {
+	day Day
+	multiset
+}
+
+// multiset is a sum of 128-bit hashes: equal for equal multisets in any order, mergeable.
+type multiset struct{ n, hi, lo uint64 }
+
+func (m *multiset) add(hi, lo uint64) {
+	var carry uint64
+	m.lo, carry = bits.Add64(m.lo, lo, 0)
+	m.hi, _ = bits.Add64(m.hi, hi, carry)
+	m.n++
+}
+
+func (m *multiset) merge(o multiset) {
+	var carry uint64
+	m.lo, carry = bits.Add64(m.lo, o.lo, 0)
+	m.hi, _ = bits.Add64(m.hi, o.hi, carry)
+	m.n += o.n
+}
+
+type account struct {
+	id      string
+	name    string
+	zone    int32
+	bucket  uint16
+	auto    bool     // made by a default
+	subs    []int32  // by (key, from); replaced, never written to
+	owners  []int32  // replaced, never written to
+	credits []credit // by grant; replaced, never written to
+}
+
+type credit struct {
+	Credit
+	left decimal.Amount
+}
+
+// sub is a subscription: one interval of one key of one account.
+type sub struct {
+	Subscription
+	account int32
+	auto    bool   // From moves back to the period of an earlier event while nothing is closed
+	started bool   // the start invoice has been considered
+	next    Micros // periods that end at or before it are closed
+	newest  int32  // head of the list of retained periods, by falling start; -1: none
+	issued  uint32
+	history Digest // chain over the issued invoices
+}
+
+// period is the usage of a subscription in one interval, kept from its first row or its close until
+// the floor has passed its end.
+type period struct {
+	sub        int32
+	terms      int32
+	start, end Micros
+	closedAt   Micros // Past while open
+	rows       uint64 // accepted, over all meters once
+	dirty      bool   // usage came after the close that no invoice has adjusted yet
+	first      int32  // head of the list of series; -1: none
+	older      int32
+	booked     []booked // after the close; replaced, never written to
+}
+
+// booked is what the invoices so far say of one line.
+type booked struct {
+	key    string // lineKey
+	price  string
+	group  []GroupValue
+	amount decimal.Amount
+}
+
+// series is the fold of one meter and group in one period.
+type series struct {
+	period, meter, group int32
+	next                 int32
+	fold                 Fold
+}
+
+// owner is one interval of a subject's ownership.
+type owner struct {
+	subject  string
+	account  string
+	index    int32 // of the account; -1: another shard's
+	from, to Micros
+	used     bool // an event of the subject was accepted
+}
+
+// terms are what rates a period: a plan version with a subscription's overrides.
+type terms struct {
+	plan   *Plan
+	prices []Price
+	meters []int32 // those that prices name, rising
+}
+
+// account lookup: byID is pinned with the rest, so that a View finds accounts without a lock.
+
+func (s *state) findAccount(id string) int32 {
+	if s.byID.len() == 0 {
+		return -1
+	}
+	for i := uint32(hash64(0, id)) & s.idMask; ; i = (i + 1) & s.idMask {
+		a := *s.byID.at(int32(i)) - 1
+		if a < 0 {
+			return -1
+		}
+		if s.accounts.at(a).id == id {
+			return a
+		}
+	}
+}
+
+func (s *state) addAccount(a account) int32 {
+	if (s.accounts.len()+1)*2 > s.byID.len() {
+		s.growIndex()
+	}
+	index := s.accounts.add(a)
+	s.indexAccount(index)
+	return index
+}
+
+func (s *state) indexAccount(index int32) {
+	i := uint32(hash64(0, s.accounts.at(index).id)) & s.idMask
+	for *s.byID.at(int32(i)) != 0 {
+		i = (i + 1) & s.idMask
+	}
+	*s.byID.mut(int32(i)) = index + 1
+}
+
+func (s *state) growIndex() {
+	size := max(64, s.byID.len()*2)
+	s.byID, s.idMask = vec[int32]{}, uint32(size-1)
+	for range size {
+		s.byID.add(0)
+	}
+	for i := range s.accounts.len() {
+		s.indexAccount(i)
+	}
+}
+
+func (s *state) meterIndex(key string) int32 {
+	return int32(slices.IndexFunc(s.meters, func(m *Meter) bool { return m.Key == key }))
+}
+
+func (s *state) planIndex(key string, version int) int32 {
+	return int32(slices.IndexFunc(s.plans, func(p *Plan) bool {
+		return p.Key == key && p.Version == version
+	}))
+}
+
+func (s *state) zoneIndex(name string) int32 {
+	return int32(slices.IndexFunc(s.zones, func(z *Zone) bool { return z.Name == name }))
+}
+
+func (s *state) hasPlan(key string) bool {
+	return slices.ContainsFunc(s.plans, func(p *Plan) bool { return p.Key == key })
+}
+
+func (s *state) defaultPlan(event string) string {
+	for i := range s.defaults {
+		if s.defaults[i].Event == event {
+			return s.defaults[i].Plan
+		}
+	}
+	return ""
+}
+
+// planFor returns the index of the version that rates the periods which start at t: the pinned
+// one, or the last that is effective then, or the first of all. A plan always has one.
+func (s *state) planFor(b *Subscription, t Micros) int32 {
+	best := int32(-1)
+	for i, p := range s.plans {
+		if p.Key != b.Plan {
+			continue
+		}
+		if b.Pin != 0 {
+			if p.Version == b.Pin {
+				return int32(i)
+			}
+			continue
+		}
+		if best < 0 || betterVersion(p, s.plans[best], t) {
+			best = int32(i)
+		}
+	}
+	return best
+}
+
+// betterVersion reports whether p rates a period that starts at t rather than q.
+func betterVersion(p, q *Plan, t Micros) bool {
+	switch now, then := p.Effective <= t, q.Effective <= t; {
+	case now != then:
+		return now
+	case p.Effective == q.Effective:
+		return p.Version > q.Version
+	case now:
+		return p.Effective > q.Effective
+	}
+	return p.Effective < q.Effective
+}
+
+// termsFor returns the terms that rate the subscription's period from start, without keeping them.
+func (s *state) termsFor(b *sub, start Micros) *terms {
+	if p := s.retained(b, start); p >= 0 {
+		return s.terms[s.periods.at(p).terms]
+	}
+	plan := s.planFor(&b.Subscription, start)
+	if len(b.Overrides) == 0 {
+		return s.terms[s.base[plan]]
+	}
+	return s.makeTerms(s.plans[plan], b.Overrides)
+}
+
+// around returns the period of the subscription that holds t, which lies in its interval, and the
+// whole calendar period around it.
+func (s *state) around(b *sub, t Micros) (start, end, fullStart, fullEnd Micros) {
+	z := s.zones[s.accounts.at(b.account).zone]
+	fullStart, fullEnd = z.Month(t)
+	return max(fullStart, b.From), min(fullEnd, b.To), fullStart, fullEnd
+}
+
+// retained returns the kept period of the subscription that begins at start, or -1.
+func (s *state) retained(b *sub, start Micros) int32 {
+	for i := b.newest; i >= 0; i = s.periods.at(i).older {
+		if s.periods.at(i).start == start {
+			return i
+		}
+	}
+	return -1
+}
