@@ -114,7 +114,6 @@ type Origins struct {
 	Partition Dict    // what was read: a file's identity, "stdin", ...; every row has one
 	Offset    []int64 // where the row begins in its partition: bytes, or a row number
 	Resume    []int64 // by Partition.Values: where reading goes on after this batch
-	EOF       bool    // finite sources: everything was read (a batch without rows may say so)
 }
 
 // Malformed is a row that is no event.

@@ -335,7 +335,7 @@ func appendOrigins(b []byte, o *Origins) []byte {
 	for _, at := range o.Resume {
 		b = appendInt(b, at)
 	}
-	return appendBool(b, o.EOF)
+	return b
 }
 
 func readOrigins(r *reader, rows int) Origins {
@@ -356,6 +356,5 @@ func readOrigins(r *reader, rows int) Origins {
 	for i := range o.Resume {
 		o.Resume[i] = r.int()
 	}
-	o.EOF = r.bool()
 	return o
 }

@@ -194,3 +194,24 @@ func bookedLines(lines []Line) []booked {
 	}
 	return out
 }
+
+// CompareInvoices orders invoices of one entry as they are issued: by (end, account, subscription,
+// kind). A start invoice stands by the subscription's From. Shards are merged by it.
+func CompareInvoices(a, b *Invoice) int {
+	x, y := a.due(), b.due()
+	switch {
+	case byDocument(&x, &y):
+		return -1
+	case byDocument(&y, &x):
+		return 1
+	}
+	return 0
+}
+
+func (v *Invoice) due() due {
+	d := due{end: v.End, account: v.Account, key: v.Subscription, kind: v.Kind}
+	if v.Kind == StartInvoice {
+		d.end = v.Start
+	}
+	return d
+}

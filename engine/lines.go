@@ -32,8 +32,8 @@ type lineSpan struct {
 	FullStart, FullEnd Micros
 }
 
-// rateLines returns the lines, in the order of Period's prices and then of the groups. A flat
-// amount in advance stands where Period has the price of the same key, else at the end.
+// rateLines returns the lines: Period's, in the order of its prices and then of the groups, and
+// after them the flat amounts of Next in advance, in the order of its prices.
 //
 // A line exists if its quantity, its amount or its exact amount is not zero, or if accepted usage
 // matched its price.
@@ -47,13 +47,9 @@ func rateLines(in lineInput) []Line {
 		case !p.Advance:
 			lines = in.flatLine(lines, p, &in.Period)
 		}
-		if next := in.Next.price(p.Key); next != nil && next.Model == Flat && next.Advance {
-			lines = in.flatLine(lines, next, &in.Next)
-		}
 	}
 	for i := range in.Next.Prices {
-		p := &in.Next.Prices[i]
-		if p.Model == Flat && p.Advance && in.Period.price(p.Key) == nil {
+		if p := &in.Next.Prices[i]; p.Model == Flat && p.Advance {
 			lines = in.flatLine(lines, p, &in.Next)
 		}
 	}
@@ -163,15 +159,6 @@ func (in *lineInput) meter(key string) *Meter {
 		}
 	}
 	panic("BUG: a price is rated without its meter")
-}
-
-func (s *lineSpan) price(key string) *Price {
-	for i := range s.Prices {
-		if s.Prices[i].Key == key {
-			return &s.Prices[i]
-		}
-	}
-	return nil
 }
 
 // covers reports whether the price is on the meter and every Match lets the group pass. A group

@@ -1,0 +1,335 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"billctl/engine"
+	"billctl/internal/store"
+)
+
+// Delivery is one document for one sink. It carries bytes and knows no billing.
+type Delivery struct {
+	Key     string // the same in every attempt
+	Account string
+	Body    []byte
+}
+
+// Sink takes documents over. Deliver returns nil once the sink has the document, and again for a
+// document that it has already. An error that wraps ErrPermanent parks the document; after any
+// other it is tried again.
+type Sink interface {
+	Deliver(ctx context.Context, d Delivery) error
+}
+
+// ErrPermanent marks an error of a sink that trying again does not mend.
+var ErrPermanent = errors.New("not to be tried again")
+
+// SinkOptions are one configured sink.
+type SinkOptions struct {
+	Name string
+	Sink Sink
+}
+
+// SinkStatus is how far a sink has come.
+type SinkStatus struct {
+	Name      string
+	Done      int64  // outbox position before which every document is delivered
+	Delivered uint64 // by this process
+	Waiting   int    // offered and not delivered, parked ones not counted
+	Parked    int
+	LastError string // of the newest attempt that failed since one succeeded
+}
+
+// courier hands the documents of the outbox to one sink, in order per account: an account whose
+// document is stuck holds up no other (docs/architecture.md, "Delivery").
+type courier struct {
+	name   string
+	sink   Sink
+	cursor *store.Cursor
+	outbox *store.Outbox
+	clock  Clock
+	say    func(string)
+	waking chan struct{}
+
+	mu     sync.Mutex
+	status SinkStatus
+	idle   bool // nothing can be done before a wake or a retry
+	failed bool // and something waits that failed
+	end    int64
+}
+
+// The pause before the n-th new attempt doubles from least to most.
+const (
+	leastPause = time.Second
+	mostPause  = 5 * time.Minute
+	round      = 64 // documents whose attempts are noted by one sync
+)
+
+// lane is the queue of one account.
+type lane struct {
+	queue  []parcelOut
+	pause  time.Duration
+	notYet time.Duration // running time before which the first is not tried again
+	stuck  bool          // the first one is parked
+}
+
+type parcelOut struct {
+	pos int64
+	Delivery
+}
+
+func (r *Run) openSinks() error {
+	for _, o := range r.opts.Sinks {
+		cursor, err := r.st.Dir.OpenCursor(o.Name)
+		if err != nil {
+			return err
+		}
+		r.couriers = append(r.couriers, &courier{
+			name: o.Name, sink: o.Sink, cursor: cursor, outbox: r.st.Outbox, clock: r.opts.Clock,
+			say: r.say, waking: make(chan struct{}, 1), status: SinkStatus{Name: o.Name},
+		})
+	}
+	return nil
+}
+
+// Sinks returns how far every sink has come.
+func (r *Run) Sinks() []SinkStatus {
+	var out []SinkStatus
+	for _, c := range r.couriers {
+		c.mu.Lock()
+		s := c.status
+		c.mu.Unlock()
+		s.Done = c.cursor.Done()
+		out = append(out, s)
+	}
+	return out
+}
+
+// Undelivered returns how many documents wait or are parked at any sink.
+func (r *Run) Undelivered() int {
+	n := 0
+	for _, s := range r.Sinks() {
+		n += s.Waiting + s.Parked
+	}
+	return n
+}
+
+// patience is how long a run that ends by itself waits for sinks that fail.
+const patience = 10 * time.Second
+
+// awaitCouriers waits until every sink has what it can take.
+func (r *Run) awaitCouriers(ctx context.Context) {
+	deadline := time.After(patience)
+	for _, c := range r.couriers {
+		for !c.settled() {
+			select {
+			case <-ctx.Done():
+				return
+			case <-deadline:
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}
+}
+
+// settled reports whether the courier has handed over everything that is not stuck.
+func (c *courier) settled() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.idle && !c.failed && c.end == c.outbox.Durable()
+}
+
+func (c *courier) wake() {
+	select {
+	case c.waking <- struct{}{}:
+	default:
+	}
+}
+
+func (c *courier) close() error { return c.cursor.Close() }
+
+func (c *courier) run(ctx context.Context) {
+	if err := c.deliver(ctx); err != nil && ctx.Err() == nil {
+		c.say(fmt.Sprintf("sink %s stopped: %v", c.name, err))
+		c.mu.Lock()
+		c.status.LastError = err.Error()
+		c.mu.Unlock()
+	}
+}
+
+// deliver reads the outbox from where the cursor stands and works through the lanes.
+func (c *courier) deliver(ctx context.Context) error {
+	r := c.outbox.Read(c.cursor.Done())
+	defer r.Close() // read only
+	lanes := map[string]*lane{}
+	var order []string // of accounts with something in their lane, as they came
+	for {
+		if err := c.collect(r, lanes, &order); err != nil {
+			return err
+		}
+		did, retry, err := c.work(ctx, lanes, &order)
+		if err != nil {
+			return err
+		}
+		if did {
+			continue
+		}
+		if err := c.rest(ctx, lanes, retry); err != nil {
+			return err
+		}
+	}
+}
+
+// collect takes in the documents that are new in the outbox.
+func (c *courier) collect(r *store.OutboxReader, lanes map[string]*lane, order *[]string) error {
+	for len(lanes) < 1<<16 {
+		rec, pos, err := r.Next()
+		c.mu.Lock()
+		c.end = pos
+		c.mu.Unlock()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.end = pos + 1
+		c.idle = false
+		c.mu.Unlock()
+		if rec.Kind != store.DocumentRecord {
+			continue
+		}
+		known, err := c.cursor.Offer(pos, rec.Key)
+		if err != nil {
+			return err
+		}
+		if known.State == store.Done {
+			continue
+		}
+		l := lanes[rec.Account]
+		if l == nil {
+			l = &lane{}
+			lanes[rec.Account] = l
+			*order = append(*order, rec.Account)
+		}
+		l.stuck = l.stuck || len(l.queue) == 0 && known.State == store.Parked
+		l.queue = append(l.queue, parcelOut{pos, Delivery{rec.Key, rec.Account, rec.Body}})
+	}
+	return nil
+}
+
+// work tries the first document of every lane that may be tried, and returns whether it tried any
+// and the running time at which the next may be.
+func (c *courier) work(
+	ctx context.Context, lanes map[string]*lane, order *[]string,
+) (did bool, retry time.Duration, err error) {
+	wall, running := c.clock.Now()
+	retry = -1
+	var batch []string
+	for _, account := range *order {
+		switch l := lanes[account]; {
+		case l.stuck:
+		case l.notYet > running:
+			if retry < 0 || l.notYet < retry {
+				retry = l.notYet
+			}
+		case len(batch) < round:
+			batch = append(batch, account)
+		}
+	}
+	if len(batch) == 0 {
+		return false, retry, nil
+	}
+	positions := make([]int64, len(batch))
+	for i, account := range batch {
+		positions[i] = lanes[account].queue[0].pos
+	}
+	if err := c.cursor.Attempt(engine.Micros(wall.UnixMicro()), positions...); err != nil {
+		return false, 0, err
+	}
+	for _, account := range batch {
+		if err := c.try(ctx, lanes[account]); err != nil {
+			return false, 0, err
+		}
+	}
+	kept := (*order)[:0]
+	for _, account := range *order {
+		if len(lanes[account].queue) > 0 {
+			kept = append(kept, account)
+		} else {
+			delete(lanes, account)
+		}
+	}
+	*order = kept
+	return true, 0, nil
+}
+
+// try hands over the first document of a lane.
+func (c *courier) try(ctx context.Context, l *lane) error {
+	p := l.queue[0]
+	err := c.sink.Deliver(ctx, p.Delivery)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err == nil:
+		l.queue, l.pause = l.queue[1:], 0
+		c.mu.Lock()
+		c.status.Delivered++
+		c.status.LastError = ""
+		c.mu.Unlock()
+		return c.cursor.Ack(p.pos)
+	}
+	c.mu.Lock()
+	c.status.LastError = err.Error()
+	c.mu.Unlock()
+	if errors.Is(err, ErrPermanent) {
+		l.stuck = true
+		c.say(fmt.Sprintf("sink %s: %s is parked: %v", c.name, p.Key, err))
+		return c.cursor.Park(p.pos, err.Error())
+	}
+	l.pause = min(max(2*l.pause, leastPause), mostPause)
+	_, running := c.clock.Now()
+	l.notYet = running + l.pause
+	return nil
+}
+
+// rest waits until there is something to do again.
+func (c *courier) rest(ctx context.Context, lanes map[string]*lane, retry time.Duration) error {
+	if err := c.cursor.Sync(); err != nil {
+		return err
+	}
+	waiting, parked := 0, 0
+	for _, l := range lanes {
+		waiting += len(l.queue)
+		if l.stuck {
+			parked++
+			waiting--
+		}
+	}
+	c.mu.Lock()
+	c.status.Waiting, c.status.Parked = waiting, parked
+	c.idle, c.failed = true, retry >= 0
+	c.mu.Unlock()
+	var again <-chan time.Time
+	if retry >= 0 {
+		_, running := c.clock.Now()
+		again = time.After(max(retry-running, time.Millisecond))
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.waking:
+	case <-again:
+	}
+	c.mu.Lock()
+	c.idle = false
+	c.mu.Unlock()
+	return nil
+}

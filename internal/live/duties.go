@@ -1,0 +1,222 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"billctl/engine"
+	"billctl/internal/store"
+)
+
+// The duties of the loop beside rows: watermark, closes, control files, checkpoints, promises.
+
+// How often a watermark is journaled: at once when something closes by it, otherwise while rows
+// come, and rarely while none do.
+const (
+	watermarkBusy = time.Second
+	watermarkIdle = time.Minute
+	highWater     = 500 * time.Millisecond
+	controlPoll   = 250 * time.Millisecond
+)
+
+// onTick does what is due without rows.
+func (r *Run) onTick() error {
+	now, err := r.now()
+	if err != nil {
+		return err
+	}
+	_, running := r.opts.Clock.Now()
+	if r.quiet {
+		if err := r.journal.Promise(); err != nil {
+			return err
+		}
+	}
+	r.quiet = true
+	if running-r.highAt >= highWater {
+		r.highAt = running
+		if err := r.journal.HighWater(); err != nil {
+			return err
+		}
+	}
+	if running-r.looked >= controlPoll {
+		r.looked = running
+		if err := r.readControls(now); err != nil {
+			return err
+		}
+	}
+	r.noteSources(now)
+	return nil
+}
+
+func (r *Run) noteSources(now engine.Micros) {
+	list := make([]SourceStatus, len(r.progress.sources))
+	for i := range list {
+		s := &r.progress.sources[i]
+		list[i] = SourceStatus{
+			Name: s.name, CaughtUp: s.status.CaughtUp && !s.fed, EOF: s.eof, LagBytes: s.status.Lag,
+			LagTime: s.lag(now), CompleteThrough: s.complete(now),
+		}
+	}
+	r.mu.Lock()
+	r.metrics.Sources = list
+	r.mu.Unlock()
+}
+
+// advance writes a watermark where one is due, the close that was asked for, and a mark.
+func (r *Run) advance() error {
+	_, running := r.opts.Clock.Now()
+	if !r.frozen {
+		if err := r.water(running); err != nil {
+			return err
+		}
+		if err := r.closeAt(); err != nil {
+			return err
+		}
+	}
+	due := running-r.markedAt >= r.opts.CheckpointEvery ||
+		r.journal.Bytes()-r.marked >= r.opts.CheckpointBytes
+	if due && !r.saving && r.next-1 > r.sealed {
+		return r.mark()
+	}
+	return nil
+}
+
+// water journals the watermark if it has risen and somebody waits for it.
+func (r *Run) water(running time.Duration) error {
+	now, err := r.now()
+	if err != nil || r.frozen {
+		return err
+	}
+	w := r.progress.watermark(now)
+	if w <= r.st.Shards.Watermark() {
+		return nil
+	}
+	since := running - r.watered
+	closes := w >= r.st.Shards.NextDue()
+	if !closes && !r.progress.ended() && since < watermarkIdle && (r.rows == 0 || since < watermarkBusy) {
+		return nil
+	}
+	r.watered, r.rows = running, 0
+	return r.commit(now, &engine.Watermark{W: w})
+}
+
+// closeAt journals the close that was asked for, once everything that is there was read.
+func (r *Run) closeAt() error {
+	if r.closed || r.opts.CloseAt == engine.Past || !r.progress.caughtUp() {
+		return nil
+	}
+	r.closed = true
+	now, err := r.now()
+	if err != nil || r.frozen {
+		return err
+	}
+	return r.commit(now, &engine.Close{T: r.opts.CloseAt, Actor: r.opts.Actor, Reason: "--close-at"})
+}
+
+// done reports whether a run that ends by itself has nothing left to do.
+func (r *Run) done() bool {
+	return r.opts.UntilEOF && r.progress.ended() &&
+		(r.closed || r.frozen || r.opts.CloseAt == engine.Past)
+}
+
+// saved is the result of a checkpoint.
+type saved struct {
+	mark             engine.Seq
+	billing, journal engine.Digest
+	err              error
+}
+
+// mark begins a checkpoint: a Mark entry, and the picture right after it, which is hashed and
+// written while the stream goes on.
+func (r *Run) mark() error {
+	now, err := r.now()
+	if err != nil {
+		return err
+	}
+	if err := r.commit(now, &engine.Mark{}); err != nil {
+		return err
+	}
+	_, r.markedAt = r.opts.Clock.Now()
+	r.marked = r.journal.Bytes()
+	if err := r.st.Outbox.Sync(); err != nil {
+		return err
+	}
+	r.st.prover.pin(r.st.Shards)
+	keys := r.st.Shards.drain()
+	outbox := r.st.Outbox.End()
+	r.saving = true
+	go func() { r.saved <- r.save(keys, outbox) }()
+	return nil
+}
+
+// save hashes and writes the pinned picture. It runs beside the loop, which does not touch the
+// prover meanwhile.
+func (r *Run) save(keys [][]engine.Key, outbox int64) saved {
+	p := r.st.prover
+	s := saved{mark: p.mark}
+	if s.err = p.view.CheckControls(); s.err != nil {
+		return s
+	}
+	s.billing, s.journal = p.digests()
+	standing := p.view.Standing()
+	minDay := engine.Day(0)
+	if standing.Floor > engine.MinTime {
+		minDay = engine.DayOf(standing.Floor)
+	}
+	_, s.err = r.st.Dir.WriteCheckpoint(store.CheckpointMeta{
+		Journal: standing.Journal, Seq: p.mark, At: standing.At, Billing: s.billing,
+		JournalDigest: s.journal, MinDay: minDay, Outbox: outbox, Base: r.st.base,
+	}, func(w io.Writer) error { return writeState(w, p.view) }, keys)
+	p.view = nil
+	return s
+}
+
+// seal ends a checkpoint: a Seal entry with the digests that every replay must reach.
+func (r *Run) seal(s saved) error {
+	r.saving = false
+	if s.err != nil {
+		return fmt.Errorf("write checkpoint %d: %w", s.mark, s.err)
+	}
+	r.st.base = s.mark
+	seal := &engine.Seal{Of: s.mark, Billing: s.billing, Journal: s.journal, Before: r.chain}
+	if err := r.commit(r.at, seal); err != nil {
+		return err
+	}
+	r.chain = seal.Chain()
+	if r.next-2 == s.mark {
+		r.sealed = r.next - 1 // nothing but the seal since the mark
+	}
+	wall, _ := r.opts.Clock.Now()
+	r.mu.Lock()
+	r.metrics.Checkpoint, r.metrics.SavedAt = s.mark, wall
+	r.mu.Unlock()
+	return nil
+}
+
+// finish drains: what was read is applied, a checkpoint and its seal are written, and at the end of
+// finite sources the sinks get their time.
+func (r *Run) finish(ctx context.Context) error {
+	if r.saving {
+		if err := r.seal(<-r.saved); err != nil {
+			return err
+		}
+	}
+	if r.next-1 > r.sealed {
+		if err := r.mark(); err != nil {
+			return err
+		}
+		if err := r.seal(<-r.saved); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(r.journal.Promise(), r.journal.HighWater(), r.st.Outbox.Sync()); err != nil {
+		return err
+	}
+	if r.opts.UntilEOF && ctx.Err() == nil {
+		r.awaitCouriers(ctx)
+	}
+	return nil
+}

@@ -1,0 +1,119 @@
+package live
+
+import (
+	"time"
+
+	"billctl/engine"
+)
+
+// progress is how far event times of the sources are complete (docs/semantics.md, "Watermark").
+type progress struct {
+	sources  []sourceProgress
+	finite   bool // all sources end: none is complete before all have ended
+	greatest engine.Micros
+}
+
+// sourceProgress is what the sequencer knows of one source.
+type sourceProgress struct {
+	name     string
+	disorder engine.Micros
+	idle     engine.Micros // 0: never
+	status   Status        // of the last parcel that had one
+	eof      bool
+	greatest engine.Micros // event time of a row that was not from the future; Past before the first
+	last     engine.Micros // when rows came last, or the start
+	fed      bool          // rows came since the status
+}
+
+// rows notes the event times of a batch that was accepted at an instant.
+func (p *progress) rows(source int, b *engine.Batch, at engine.Micros) {
+	s := &p.sources[source]
+	s.last, s.fed = at, true
+	bad := b.Malformed
+	for row, t := range b.Time {
+		if len(bad) > 0 && bad[0].Row == row {
+			bad = bad[1:]
+			continue
+		}
+		if t > s.greatest && t <= at {
+			s.greatest = t
+		}
+	}
+	p.greatest = max(p.greatest, s.greatest)
+}
+
+// status notes what a source said of itself.
+func (p *progress) status(source int, st Status) {
+	if st.At.IsZero() {
+		return
+	}
+	s := &p.sources[source]
+	s.status, s.fed = st, false
+	s.eof = s.eof || st.EOF
+}
+
+// ended reports whether every source was read to its end.
+func (p *progress) ended() bool {
+	for i := range p.sources {
+		if !p.sources[i].eof {
+			return false
+		}
+	}
+	return p.finite
+}
+
+// caughtUp reports whether every source was read to its present end.
+func (p *progress) caughtUp() bool {
+	for i := range p.sources {
+		if s := &p.sources[i]; !s.eof && (!s.status.CaughtUp || s.fed) {
+			return false
+		}
+	}
+	return true
+}
+
+// watermark returns the instant before which event times are complete, engine.Past if none is.
+func (p *progress) watermark(now engine.Micros) engine.Micros {
+	if len(p.sources) == 0 {
+		return engine.Past
+	}
+	if p.finite {
+		if !p.ended() || p.greatest == engine.Past {
+			return engine.Past
+		}
+		disorder := engine.Micros(0)
+		for i := range p.sources {
+			disorder = max(disorder, p.sources[i].disorder)
+		}
+		return p.greatest - disorder
+	}
+	w := engine.Future
+	for i := range p.sources {
+		w = min(w, p.sources[i].complete(now))
+	}
+	return w
+}
+
+// complete returns how far one followed source is complete.
+func (s *sourceProgress) complete(now engine.Micros) engine.Micros {
+	switch {
+	case s.idle > 0 && now-s.last >= s.idle:
+		return now - s.disorder
+	case s.status.CaughtUp && !s.fed:
+		return min(now, engine.Micros(s.status.At.UnixMicro())) - s.disorder
+	case s.greatest == engine.Past:
+		return engine.Past
+	}
+	return s.greatest - s.disorder
+}
+
+// lag returns how long ago the source was complete up to now; 0 for a source at its end.
+func (s *sourceProgress) lag(now engine.Micros) time.Duration {
+	if s.eof || s.status.CaughtUp && !s.fed {
+		return 0
+	}
+	if s.greatest == engine.Past {
+		return -1
+	}
+	return time.Duration(now-s.greatest) * time.Microsecond
+}
