@@ -107,6 +107,15 @@ func (r *reader) int() int64 {
 	return int64(u>>1) ^ -int64(u&1)
 }
 
+// int32 reads a signed number and refuses one of more than 32 bits.
+func (r *reader) int32() int32 {
+	v := r.int()
+	if int64(int32(v)) != v {
+		r.fail("number beyond 32 bits")
+	}
+	return int32(v)
+}
+
 // upTo reads a number and refuses one above the limit.
 func (r *reader) upTo(limit uint64, what string) uint64 {
 	v := r.uint()

@@ -141,9 +141,9 @@ func appendZone(b []byte, z *Zone) []byte {
 }
 
 func readZone(r *reader) *Zone {
-	z := &Zone{Name: r.string(), Offset: int32(r.int())}
+	z := &Zone{Name: r.string(), Offset: r.int32()}
 	z.Transitions = readList(r, 2, func(r *reader) Transition {
-		return Transition{At: r.int(), Offset: int32(r.int())}
+		return Transition{At: r.int(), Offset: r.int32()}
 	})
 	if r.err == nil {
 		if err := z.Validate(); err != nil {

@@ -97,7 +97,7 @@ func (e *Engine) RestoreGlobals(b []byte) error {
 	e.files = readList(r, 32, (*reader).digest)
 	e.rejected = readMultiset(r)
 	e.keyDays = readList(r, 4, func(r *reader) keyDay {
-		return keyDay{Day(r.int()), readMultiset(r)}
+		return keyDay{Day(r.int32()), readMultiset(r)}
 	})
 	e.positions = readList(r, 3, func(r *reader) Position {
 		return Position{r.string(), r.string(), r.int()}
@@ -188,8 +188,11 @@ func (e *Engine) RestoreAccount(record []byte) error {
 	}
 	for range r.count(4) {
 		o := Ownership{Subject: r.string(), Account: id, From: r.micros(), To: r.micros()}
-		i, used := e.attach(index, o), r.bool()
-		if i >= 0 && used {
+		used := r.bool()
+		if !mine && a.auto && o.Subject == id {
+			continue // known to the account's own shard only, as before
+		}
+		if i := e.attach(index, o); i >= 0 && used {
 			e.owners.mut(i).used = true
 		}
 	}

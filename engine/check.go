@@ -40,12 +40,6 @@ type checker struct {
 	*View
 	change *Change
 	at     Micros
-	owners map[string]subjectState // of the subjects in question; made on first use
-}
-
-type subjectState struct {
-	owners []Ownership
-	used   bool
 }
 
 func (k *checker) meter(m *Meter) error {
@@ -99,7 +93,8 @@ func (k *checker) account(c *AccountChange) error {
 		}
 	}
 	for i := range c.Detach {
-		if o := &c.Detach[i]; o.To < k.at.plus(Lead) && k.subject(o.Subject).used {
+		o := &c.Detach[i]
+		if _, used := k.Subject(o.Subject); used && o.To < k.at.plus(Lead) {
 			return fmt.Errorf("subject %s: it has usage, so it can be given up from %s on only",
 				o.Subject, k.at.plus(Lead))
 		}
@@ -113,12 +108,12 @@ func (k *checker) account(c *AccountChange) error {
 }
 
 func (k *checker) attach(o *Ownership) error {
-	s := k.subject(o.Subject)
-	if s.used && o.From < k.at.plus(Lead) {
+	owners, used := k.Subject(o.Subject)
+	if used && o.From < k.at.plus(Lead) {
 		return fmt.Errorf("subject %s: it has usage, so it can move from %s on only",
 			o.Subject, k.at.plus(Lead))
 	}
-	for _, other := range s.owners {
+	for _, other := range owners {
 		end := other.To
 		for i := range k.change.Accounts {
 			for _, d := range k.change.Accounts[i].Detach {
@@ -127,31 +122,11 @@ func (k *checker) attach(o *Ownership) error {
 				}
 			}
 		}
-		if other.From < o.To && o.From < end {
+		if other.Account != o.Account && other.From < o.To && o.From < end {
 			return fmt.Errorf("subject %s: account %s owns it then", o.Subject, other.Account)
 		}
 	}
 	return nil
-}
-
-// subject looks a subject up; the first call goes through the ownerships once for all.
-func (k *checker) subject(name string) subjectState {
-	if k.owners == nil {
-		k.owners = map[string]subjectState{}
-		for _, s := range k.shards {
-			for i := range s.owners.len() {
-				w := s.owners.at(i)
-				if w.index < 0 {
-					continue
-				}
-				t := k.owners[w.subject]
-				t.owners = append(t.owners, Ownership{w.subject, w.account, w.from, w.to})
-				t.used = t.used || w.used
-				k.owners[w.subject] = t
-			}
-		}
-	}
-	return k.owners[name]
 }
 
 func (k *checker) subscription(account string, old *AccountState, c *Subscription) error {

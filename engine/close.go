@@ -38,6 +38,14 @@ func (e *Engine) applyClose(b *Close, fx *Effects) bool {
 	return e.closeReady(fx)
 }
 
+// follow files what a subscription waits for after a document: it may be due at once, where one
+// entry closes several periods.
+func (e *Engine) follow(index int32) {
+	if d, ok := e.waitsFor(index); ok {
+		e.await(d)
+	}
+}
+
 // await files what is due with the current entry under ready, and the rest under due.
 func (e *Engine) await(d due) {
 	if d.at <= e.watermark || d.kind != CorrectionInvoice && d.end <= e.closeTo {
@@ -88,7 +96,7 @@ func (e *Engine) issueStart(d *due, fx *Effects) {
 	b := e.subs.at(d.sub)
 	inv := e.draftStart(b)
 	e.book(d.sub, inv, fx)
-	e.schedule(d.sub)
+	e.follow(d.sub)
 }
 
 // issuePeriod closes the subscription's first open period.
@@ -110,7 +118,7 @@ func (e *Engine) issuePeriod(d *due, fx *Effects) {
 	e.subs.mut(d.sub).next = end
 	e.scheduleRetire(p)
 	e.book(d.sub, inv, fx)
-	e.schedule(d.sub)
+	e.follow(d.sub)
 }
 
 // issueCorrection bills what came late to a subscription that has ended.
@@ -170,19 +178,23 @@ func (e *Engine) useCredits(index int32, uses []CreditUse) {
 	}
 }
 
-// dropRetired forgets closed periods that the floor has passed.
+// dropRetired forgets closed periods that the floor has passed, unless late usage still waits for
+// its adjustment.
 func (e *Engine) dropRetired() {
+	var kept []due
 	for len(e.retire.items) > 0 && e.retire.items[0].at <= e.watermark {
 		d := e.retire.pop()
 		p := e.periods.at(d.sub)
 		switch {
 		case p.sub < 0 || p.end.plus(e.settings.Horizon) != d.at:
 		case p.dirty:
-			d.at = e.watermark.plus(OneDay)
-			e.retire.push(d)
+			kept = append(kept, d)
 		default:
 			e.dropPeriod(d.sub)
 		}
+	}
+	for _, d := range kept {
+		e.retire.push(d)
 	}
 }
 

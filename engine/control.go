@@ -117,17 +117,26 @@ func (e *Engine) setDefault(d Default, fx *Effects) {
 	e.defaults = next
 }
 
-// changeAccount applies a change to an account; other shards learn of its subjects only.
+// changeAccount applies a change to an account; other shards learn of its subjects only, so what
+// keeps a subject from being attached must be known to all of them.
 func (e *Engine) changeAccount(c *AccountChange, fx *Effects) {
-	index := int32(-1)
-	if bucket := BucketOf(c.ID); e.mine(bucket) {
-		if index = e.openAccount(c, bucket, fx); index < 0 {
-			return
+	bucket := BucketOf(c.ID)
+	zone := e.zoneIndex(c.Zone)
+	if zone < 0 {
+		if e.mine(bucket) {
+			e.refuse(fx, "account %s: zone %s is not in the journal", c.ID, c.Zone)
 		}
+		return
+	}
+	index := int32(-1)
+	if e.mine(bucket) {
+		index = e.openAccount(c, bucket, zone, fx)
 		e.touch(bucket)
 	}
 	for _, o := range c.Attach {
-		e.attach(index, o)
+		if e.attach(index, o) < 0 && index >= 0 && !e.owns(o) {
+			e.refuse(fx, "subject %s: it has another owner from %s on", o.Subject, o.From)
+		}
 	}
 	if index < 0 {
 		return
@@ -137,12 +146,7 @@ func (e *Engine) changeAccount(c *AccountChange, fx *Effects) {
 	}
 }
 
-func (e *Engine) openAccount(c *AccountChange, bucket uint16, fx *Effects) int32 {
-	zone := e.zoneIndex(c.Zone)
-	if zone < 0 {
-		e.refuse(fx, "account %s: zone %s is not in the journal", c.ID, c.Zone)
-		return -1
-	}
+func (e *Engine) openAccount(c *AccountChange, bucket uint16, zone int32, fx *Effects) int32 {
 	index := e.findAccount(c.ID)
 	if index < 0 {
 		return e.addAccount(account{id: c.ID, name: c.Name, zone: zone, bucket: bucket})
@@ -150,7 +154,6 @@ func (e *Engine) openAccount(c *AccountChange, bucket uint16, fx *Effects) int32
 	a := e.accounts.mut(index)
 	if a.zone != zone {
 		e.refuse(fx, "account %s: its zone %s never changes", c.ID, e.zones[a.zone].Name)
-		return -1
 	}
 	a.name = c.Name
 	return index
@@ -161,9 +164,16 @@ func (e *Engine) openAccount(c *AccountChange, bucket uint16, fx *Effects) int32
 func (e *Engine) attach(index int32, o Ownership) int32 {
 	list := e.subjects[o.Subject]
 	for _, i := range list {
-		if other := e.owners.at(i); other.from < o.To && o.From < other.to {
+		other := e.owners.at(i)
+		// An ownership that was taken back before it held any time takes nothing.
+		if other.from >= other.to || o.From >= o.To || other.from >= o.To || o.From >= other.to {
+			continue
+		}
+		if !e.automatic(other) || o.Account == other.account {
 			return -1
 		}
+		// Only the shard of a default's account knows of it, so it can't keep the subject.
+		e.owners.mut(i).to = max(other.from, o.From)
 	}
 	i := e.owners.add(owner{
 		subject: o.Subject, account: o.Account, index: index, from: o.From, to: o.To,
@@ -183,6 +193,19 @@ func (e *Engine) attach(index int32, o Ownership) int32 {
 	return i
 }
 
+// automatic reports whether a default made the ownership, with its account.
+func (e *Engine) automatic(o *owner) bool {
+	return o.index >= 0 && e.accounts.at(o.index).auto && o.subject == o.account && o.from == Past
+}
+
+// owns reports whether the ownership is so already, as far as its beginning.
+func (e *Engine) owns(o Ownership) bool {
+	return slices.ContainsFunc(e.subjects[o.Subject], func(i int32) bool {
+		w := e.owners.at(i)
+		return w.account == o.Account && w.from == o.From
+	})
+}
+
 // detach ends an ownership.
 func (e *Engine) detach(o Ownership, fx *Effects) {
 	for _, i := range e.subjects[o.Subject] {
@@ -191,11 +214,17 @@ func (e *Engine) detach(o Ownership, fx *Effects) {
 			return
 		}
 	}
-	e.refuseGlobal(fx, "subject %s: account %s does not own it", o.Subject, o.Account)
+	if e.mine(BucketOf(o.Account)) {
+		e.refuse(fx, "subject %s: account %s does not own it", o.Subject, o.Account)
+	}
 }
 
 func (e *Engine) changeSubscription(index int32, c *Subscription, fx *Effects) {
 	a := e.accounts.at(index)
+	if c.From >= c.To {
+		e.refuse(fx, "account %s, subscription %s: it ends before it begins", a.id, c.Key)
+		return
+	}
 	if !e.hasPlan(c.Plan) {
 		e.refuse(fx, "account %s, subscription %s: no plan %s", a.id, c.Key, c.Plan)
 		return

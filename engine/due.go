@@ -80,10 +80,15 @@ func (h *dueHeap) pop() due {
 
 // schedule makes the subscription wait for its next document.
 func (e *Engine) schedule(index int32) {
-	b := e.subs.at(index)
-	d := due{
-		account: e.accounts.at(b.account).id, key: b.Key, sub: index,
+	if d, ok := e.waitsFor(index); ok {
+		e.due.push(d)
 	}
+}
+
+// waitsFor returns what the subscription waits for next, false if nothing.
+func (e *Engine) waitsFor(index int32) (due, bool) {
+	b := e.subs.at(index)
+	d := due{account: e.accounts.at(b.account).id, key: b.Key, sub: index}
 	switch {
 	case !b.started:
 		d.kind, d.end, d.at = StartInvoice, b.From, b.From
@@ -93,12 +98,12 @@ func (e *Engine) schedule(index int32) {
 	default:
 		last := e.retained(b, e.lastStart(b))
 		if last < 0 {
-			return
+			return d, false
 		}
 		p := e.periods.at(last)
 		d.kind, d.end, d.at = CorrectionInvoice, p.end, p.closedAt.plus(e.settings.Reopen)
 	}
-	e.due.push(d)
+	return d, true
 }
 
 // lastStart returns the start of the newest retained period, Future if none is.

@@ -1,6 +1,10 @@
 package engine
 
-import "billctl/engine/decimal"
+import (
+	"slices"
+
+	"billctl/engine/decimal"
+)
 
 // Reason says why a row does not count. In order of precedence.
 type Reason uint8
@@ -28,6 +32,15 @@ var reasonNames = [NumReasons]string{
 
 // String returns the name that documents and queries use.
 func (r Reason) String() string { return reasonNames[r] }
+
+// ReasonOf returns the reason with a name.
+func ReasonOf(name string) (Reason, bool) {
+	i := slices.Index(reasonNames[:], name)
+	return Reason(max(i, 0)), i >= 0
+}
+
+// ReasonNames returns the names of all reasons, in order of precedence.
+func ReasonNames() []string { return slices.Clone(reasonNames[:]) }
 
 // Rejection is a row that does not count.
 type Rejection struct {
@@ -129,4 +142,12 @@ type Usage struct {
 type Fold struct {
 	Rows  uint64
 	Value decimal.Sum
+}
+
+// Quantity returns the quantity that the fold of the meter stands for.
+func (f *Fold) Quantity(m *Meter) decimal.Rat {
+	if m.Aggregate == Count {
+		return decimal.Int(int64(f.Rows))
+	}
+	return f.Value.Rat()
 }

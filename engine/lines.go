@@ -96,7 +96,7 @@ func (in *lineInput) usageLines(lines []Line, p *Price) []Line {
 		var total Fold
 		for i := range in.Usage {
 			if u := &in.Usage[i]; p.covers(u) {
-				mergeTotal(&total, u.Fold, m.Aggregate)
+				total.Merge(m.Aggregate, u.Fold)
 			}
 		}
 		return in.usageLine(lines, p, m, nil, total)
@@ -112,7 +112,7 @@ func (in *lineInput) usageLines(lines []Line, p *Price) []Line {
 		first, n := covered[0], 0
 		var total Fold
 		for n < len(covered) && comparePer(p.Per, first, covered[n]) == 0 {
-			mergeTotal(&total, covered[n].Fold, m.Aggregate)
+			total.Merge(m.Aggregate, covered[n].Fold)
 			n++
 		}
 		group := make([]GroupValue, len(p.Per))
@@ -132,11 +132,7 @@ func (in *lineInput) usageLine(
 		Price: p.Key, Group: group, Meter: m.Key, Unit: m.Unit, Model: p.Model,
 		From: in.Period.Start, To: in.Period.End,
 	}
-	if m.Aggregate == Count {
-		line.Quantity = decimal.Int(int64(total.Rows))
-	} else {
-		line.Quantity = total.Value.Rat()
-	}
+	line.Quantity = total.Quantity(m)
 	r := p.rate(line.Quantity)
 	return in.settle(lines, line, p, &r, total.Rows > 0)
 }
@@ -184,21 +180,6 @@ func (u *Usage) value(dim string) GroupValue {
 		}
 	}
 	return GroupValue{Dim: dim, Absent: true}
-}
-
-// mergeTotal adds a group's fold to the total over groups. A fold without rows has no value.
-func mergeTotal(total *Fold, f Fold, a Aggregate) {
-	if f.Rows == 0 {
-		return
-	}
-	switch {
-	case a == Total:
-		total.Value.AddSum(f.Value)
-	case a == Least && (total.Rows == 0 || f.Value.Cmp(total.Value) < 0),
-		a == Most && (total.Rows == 0 || f.Value.Cmp(total.Value) > 0):
-		total.Value = f.Value
-	}
-	total.Rows += f.Rows
 }
 
 // comparePer orders groups by their values of the dimensions: absent first, then by bytes.

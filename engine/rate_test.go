@@ -247,91 +247,100 @@ func randomQuantity(random *rand.Rand, p *Price) decimal.Decimal {
 // reference is the price of q by the formulas: bounds are looked up anew for every tier.
 func reference(p *Price, q *big.Rat) *big.Rat {
 	zero := new(big.Rat)
-	of := func(d decimal.Decimal) *big.Rat {
-		r, _ := new(big.Rat).SetString(d.String())
-		return r
-	}
-	ceil := func(r *big.Rat) *big.Rat {
-		n := new(big.Int).Neg(r.Num())
-		n.Div(n, r.Denom()) // Euclidean, so it is the floor
-		return new(big.Rat).SetInt(n.Neg(n))
-	}
-	neg := func(r *big.Rat) *big.Rat { return new(big.Rat).Neg(r) }
-	add := func(a, b *big.Rat) *big.Rat { return new(big.Rat).Add(a, b) }
-	mul := func(a, b *big.Rat) *big.Rat { return new(big.Rat).Mul(a, b) }
-	if c := p.Convert; c != nil {
-		q = mul(q, new(big.Rat).Quo(of(c.Multiply), of(c.Divide)))
-		half := big.NewRat(1, 2)
-		switch c.Round {
-		case RoundUp:
-			q = ceil(q)
-		case RoundDown:
-			q = neg(ceil(neg(q)))
-		case RoundNearest:
-			if q.Sign() < 0 {
-				q = ceil(add(q, neg(half)))
-			} else {
-				q = neg(ceil(neg(add(q, half))))
-			}
-		}
-	}
-	if q.Sign() > 0 {
-		if q = add(q, neg(of(p.Free))); q.Sign() < 0 {
-			q = zero
-		}
-	}
+	q = referenceQuantity(p, q)
 	amount := new(big.Rat)
 	first := func(i int) bool { return i == 0 && (q.Sign() > 0 || !p.ZeroFree) }
 	lower := zero
 	holding := func(i int) bool {
-		return (i == 0 || q.Cmp(lower) > 0) && (p.Tiers[i].Last || q.Cmp(of(p.Tiers[i].UpTo)) <= 0)
+		return (i == 0 || q.Cmp(lower) > 0) && (p.Tiers[i].Last || q.Cmp(bigOf(p.Tiers[i].UpTo)) <= 0)
 	}
 	part := func(i int) *big.Rat {
 		if holding(i) {
-			return add(q, neg(lower))
+			return bigAdd(q, bigNeg(lower))
 		}
 		if q.Cmp(lower) <= 0 {
 			return zero
 		}
-		return add(of(p.Tiers[i].UpTo), neg(lower))
+		return bigAdd(bigOf(p.Tiers[i].UpTo), bigNeg(lower))
 	}
 	switch {
 	case p.Model == Flat:
-		amount = of(p.Amount)
+		amount = bigOf(p.Amount)
 	case p.Model == Unit:
-		amount = mul(q, of(p.Unit))
+		amount = bigMul(q, bigOf(p.Unit))
 	case p.Model == Package && len(p.Tiers) == 0:
-		amount = mul(ceil(new(big.Rat).Quo(q, of(p.Size))), of(p.Amount))
+		amount = bigMul(bigCeil(new(big.Rat).Quo(q, bigOf(p.Size))), bigOf(p.Amount))
 	}
 	for i, tier := range p.Tiers {
 		entered := i > 0 && q.Cmp(lower) > 0 || first(i)
 		switch p.Model {
 		case Graduated:
-			amount = add(amount, mul(part(i), of(tier.Unit)))
+			amount = bigAdd(amount, bigMul(part(i), bigOf(tier.Unit)))
 			if entered {
-				amount = add(amount, of(tier.Flat))
+				amount = bigAdd(amount, bigOf(tier.Flat))
 			}
 		case Volume:
 			if holding(i) {
-				amount = mul(q, of(tier.Unit))
+				amount = bigMul(q, bigOf(tier.Unit))
 				if entered {
-					amount = add(amount, of(tier.Flat))
+					amount = bigAdd(amount, bigOf(tier.Flat))
 				}
 			}
 		case Package:
-			amount = add(amount, mul(ceil(new(big.Rat).Quo(part(i), of(tier.Size))), of(tier.Amount)))
+			amount = bigAdd(amount, bigMul(bigCeil(new(big.Rat).Quo(part(i), bigOf(tier.Size))), bigOf(tier.Amount)))
 		}
-		lower = of(tier.UpTo)
+		lower = bigOf(tier.UpTo)
 	}
-	amount = add(amount, neg(mul(amount, mul(of(p.Discount), big.NewRat(1, 100)))))
-	if p.Maximum != nil && amount.Cmp(of(*p.Maximum)) > 0 {
-		amount = of(*p.Maximum)
+	amount = bigAdd(amount, bigNeg(bigMul(amount, bigMul(bigOf(p.Discount), big.NewRat(1, 100)))))
+	if p.Maximum != nil && amount.Cmp(bigOf(*p.Maximum)) > 0 {
+		amount = bigOf(*p.Maximum)
 	}
-	if p.Minimum != nil && amount.Cmp(of(*p.Minimum)) < 0 {
-		amount = of(*p.Minimum)
+	if p.Minimum != nil && amount.Cmp(bigOf(*p.Minimum)) < 0 {
+		amount = bigOf(*p.Minimum)
 	}
 	return amount
 }
+
+func referenceQuantity(p *Price, q *big.Rat) *big.Rat {
+	if c := p.Convert; c != nil {
+		q = bigMul(q, new(big.Rat).Quo(bigOf(c.Multiply), bigOf(c.Divide)))
+		half := big.NewRat(1, 2)
+		switch c.Round {
+		case RoundUp:
+			q = bigCeil(q)
+		case RoundDown:
+			q = bigNeg(bigCeil(bigNeg(q)))
+		case RoundNearest:
+			if q.Sign() < 0 {
+				q = bigCeil(bigAdd(q, bigNeg(half)))
+			} else {
+				q = bigNeg(bigCeil(bigNeg(bigAdd(q, half))))
+			}
+		}
+	}
+	if q.Sign() <= 0 {
+		return q
+	}
+	if q = bigAdd(q, bigNeg(bigOf(p.Free))); q.Sign() < 0 {
+		return new(big.Rat)
+	}
+	return q
+}
+
+func bigOf(d decimal.Decimal) *big.Rat {
+	r, _ := new(big.Rat).SetString(d.String())
+	return r
+}
+
+func bigCeil(r *big.Rat) *big.Rat {
+	n := new(big.Int).Neg(r.Num())
+	n.Div(n, r.Denom()) // Euclidean, so it is the floor
+	return new(big.Rat).SetInt(n.Neg(n))
+}
+
+func bigNeg(r *big.Rat) *big.Rat    { return new(big.Rat).Neg(r) }
+func bigAdd(a, b *big.Rat) *big.Rat { return new(big.Rat).Add(a, b) }
+func bigMul(a, b *big.Rat) *big.Rat { return new(big.Rat).Mul(a, b) }
 
 func ratOf(r decimal.Rat) *big.Rat {
 	b, ok := new(big.Rat).SetString(r.String())

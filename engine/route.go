@@ -10,7 +10,7 @@ type route struct {
 	bucket  uint16
 	mine    bool // this shard decides the rows
 	late    bool // a period is closed for too long
-	unowned bool // no account names the subject then
+	unowned bool // no account ever named the subject
 	legs    int32
 	legsEnd int32
 }
@@ -43,7 +43,10 @@ func (e *Engine) addRoute(r route) int32 {
 
 // resolve finds the owner of a subject at t and the subscriptions that are active then.
 func (e *Engine) resolve(subject string, t Micros) route {
-	r := route{lo: Past, hi: Future, account: -1, owner: -1, unowned: true, mine: e.shard == 0}
+	// While nobody owns the subject, its rows go where an account of its name would be: only that
+	// shard knows whether a default has made one.
+	r := route{lo: Past, hi: Future, account: -1, owner: -1, mine: e.mine(BucketOf(subject))}
+	r.unowned = len(e.subjects[subject]) == 0
 	r.legs = int32(len(e.legs))
 	r.legsEnd = r.legs
 	for _, i := range e.subjects[subject] {
@@ -55,7 +58,6 @@ func (e *Engine) resolve(subject string, t Micros) route {
 			r.lo = max(r.lo, o.to)
 		default:
 			r.lo, r.hi = max(r.lo, o.from), min(r.hi, o.to)
-			r.unowned = false
 			r.owner, r.account, r.mine = i, o.index, o.index >= 0
 		}
 	}

@@ -5,11 +5,16 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // View is an immutable picture of all shards at one position. Any number of goroutines may read it
 // while the engines go on. Holding one costs the pages that change in the meantime.
-type View struct{ shards []*state }
+type View struct {
+	shards   []*state
+	once     sync.Once
+	subjects map[string]subjectState // see subjectIndex
+}
 
 // Pin returns the picture of the engines, which are all shards of one state between two entries.
 // It takes well under a millisecond and copies no account.
@@ -219,16 +224,34 @@ func (s *state) digits(currency string) int {
 
 // Subject returns the ownerships of a subject, by From, and whether one of its events ever counted.
 func (v *View) Subject(name string) (owners []Ownership, used bool) {
-	for _, s := range v.shards {
-		for i := range s.owners.len() {
-			if w := s.owners.at(i); w.index >= 0 && w.subject == name {
-				owners = append(owners, Ownership{w.subject, w.account, w.from, w.to})
-				used = used || w.used
+	s := v.subjectIndex()[name]
+	return s.owners, s.used
+}
+
+type subjectState struct {
+	owners []Ownership
+	used   bool
+}
+
+// subjectIndex is made on first use: rows are resolved by the engine, people ask rarely.
+func (v *View) subjectIndex() map[string]subjectState {
+	v.once.Do(func() {
+		v.subjects = map[string]subjectState{}
+		for _, s := range v.shards {
+			for i := range s.owners.len() {
+				w := s.owners.at(i)
+				if w.index < 0 {
+					continue
+				}
+				t := v.subjects[w.subject]
+				t.owners = append(t.owners, Ownership{w.subject, w.account, w.from, w.to})
+				t.used = t.used || w.used
+				slices.SortFunc(t.owners, func(x, y Ownership) int { return cmp.Compare(x.From, y.From) })
+				v.subjects[w.subject] = t
 			}
 		}
-	}
-	slices.SortFunc(owners, func(x, y Ownership) int { return cmp.Compare(x.From, y.From) })
-	return owners, used
+	})
+	return v.subjects
 }
 
 // AccountIDs returns the ids of all accounts that begin with prefix, rising.

@@ -86,6 +86,7 @@ func (s *Stdin) read() {
 	)
 	for {
 		m, err := s.r.Read(buf[n:])
+		from := n // no line ends before it
 		n += m
 		if skipped > 0 {
 			end := bytes.IndexByte(buf[:n], '\n') + 1
@@ -95,7 +96,7 @@ func (s *Stdin) read() {
 			}
 			skipped += int64(gone)
 			offset += int64(gone)
-			n = copy(buf, buf[gone:n])
+			n, from = copy(buf, buf[gone:n]), 0
 			if end > 0 || err != nil {
 				notices = append(notices, Notice{Kind: Gap, Partition: "stdin", Offset: offset,
 					Text: fmt.Sprintf("stdin: skipped %d bytes before byte %d: the rest of a line "+
@@ -103,7 +104,10 @@ func (s *Stdin) read() {
 				skipped = 0
 			}
 		}
-		cut := bytes.LastIndexByte(buf[:n], '\n') + 1
+		cut := bytes.LastIndexByte(buf[from:n], '\n') + 1
+		if cut > 0 {
+			cut += from
+		}
 		last := errors.Is(err, io.EOF)
 		if last {
 			cut = n

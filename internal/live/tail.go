@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -354,6 +355,9 @@ func (t *Tail) list() ([]entry, error) {
 		if err != nil {
 			return nil, fmt.Errorf("match %s: %w", g, err)
 		}
+		if err := t.fail(g, t.readable(filepath.Dir(t.abs(g)))); err != nil {
+			return nil, err
+		}
 		if len(m) == 0 {
 			t.say(g, Notice{Kind: NoFile, Path: g, Text: g + " matches no file yet"})
 		}
@@ -377,6 +381,22 @@ func (t *Tail) list() ([]entry, error) {
 		}
 	}
 	return found, nil
+}
+
+// readable tells a directory that cannot be read from one that holds nothing: Glob does not.
+func (t *Tail) readable(dir string) error {
+	h, err := t.open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = h.ReadDir(1)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return errors.Join(err, h.Close())
 }
 
 // add opens a file that was not known: once it is open, it may be renamed or deleted.

@@ -1,0 +1,455 @@
+package engine_test
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"billctl/engine"
+	"billctl/engine/decimal"
+	"billctl/fixtures"
+)
+
+// mapKeys is engine.Keys as a map.
+type mapKeys struct{ of map[[2]uint64]engine.Key }
+
+func newMapKeys() *mapKeys { return &mapKeys{map[[2]uint64]engine.Key{}} }
+
+func (m *mapKeys) Admit(keys []engine.Key, verdicts []engine.Verdict) {
+	for i, k := range keys {
+		switch old, ok := m.of[[2]uint64{k.Hi, k.Lo}]; {
+		case !ok:
+			m.of[[2]uint64{k.Hi, k.Lo}] = k
+			verdicts[i] = engine.Fresh
+		case old.Digest == k.Digest:
+			verdicts[i] = engine.Duplicate
+		default:
+			verdicts[i] = engine.Conflict
+		}
+	}
+}
+
+func (m *mapKeys) Forget(d engine.Day) {
+	for id, k := range m.of {
+		if k.Day < d {
+			delete(m.of, id)
+		}
+	}
+}
+
+// cluster is one state in any number of shards.
+type cluster struct {
+	engines []*engine.Engine
+	keys    []*mapKeys
+}
+
+func newCluster(shards int) *cluster {
+	c := &cluster{}
+	for i := range shards {
+		c.keys = append(c.keys, newMapKeys())
+		c.engines = append(c.engines, engine.New(i, shards, c.keys[i]))
+	}
+	return c
+}
+
+// outcome is what the shards say, merged and as text that can be compared.
+type outcome struct{ rejections, documents, refusals []string }
+
+// apply folds an entry into all shards and merges what they say.
+func (c *cluster) apply(entry *engine.Entry, out *outcome) {
+	var all engine.Effects
+	for _, e := range c.engines {
+		for more := e.Apply(entry, &all); more; {
+			more = e.Resume(&all)
+		}
+	}
+	slices.SortFunc(all.Rejections, func(a, b engine.Rejection) int { return cmp.Compare(a.Seq, b.Seq) })
+	for _, r := range all.Rejections {
+		out.rejections = append(out.rejections, fmt.Sprint(r.Seq, " ", r.Reason))
+	}
+	if len(c.engines) > 1 {
+		slices.SortFunc(all.Invoices, compareDocuments)
+	}
+	for _, i := range all.Invoices {
+		out.documents = append(out.documents, fmt.Sprint(entry.Seq, " ", string(engine.AppendInvoice(nil, i))))
+	}
+	refusals := len(out.refusals)
+	for _, r := range all.Refusals {
+		out.refusals = append(out.refusals, fmt.Sprint(r.Seq, " ", r.What))
+	}
+	slices.Sort(out.refusals[refusals:])
+}
+
+// compareDocuments is the order in which one entry issues documents: by what brings them about.
+func compareDocuments(a, b *engine.Invoice) int {
+	end := func(i *engine.Invoice) engine.Micros {
+		if i.Kind == engine.StartInvoice {
+			return i.Start
+		}
+		return i.End
+	}
+	kinds := [...]int{engine.StartInvoice: 0, engine.PeriodInvoice: 1, engine.CorrectionInvoice: 2}
+	return cmp.Or(
+		cmp.Compare(end(a), end(b)), strings.Compare(a.Account, b.Account),
+		strings.Compare(a.Subscription, b.Subscription), cmp.Compare(kinds[a.Kind], kinds[b.Kind]),
+	)
+}
+
+// picture is everything that must be equal of two states.
+type picture struct {
+	billing, journal engine.Digest
+	globals          []byte
+	accounts         []string
+	controls         error
+}
+
+func (c *cluster) picture() picture {
+	v := engine.Pin(c.engines)
+	var p picture
+	p.billing, p.journal = engine.NewDigester().Digests(v, engine.AllBuckets())
+	p.globals = v.AppendGlobals(nil)
+	p.controls = v.CheckControls()
+	err := v.EachAccount(func(record []byte) error {
+		p.accounts = append(p.accounts, string(record))
+		return nil
+	})
+	if err != nil {
+		panic(fmt.Sprintf("BUG: %v", err))
+	}
+	slices.Sort(p.accounts)
+	return p
+}
+
+// restored returns the same state in another number of shards, with a copy of the keys.
+func (c *cluster) restored(shards int) (*cluster, error) {
+	v := engine.Pin(c.engines)
+	n := newCluster(shards)
+	globals := v.AppendGlobals(nil)
+	for _, e := range n.engines {
+		if err := e.RestoreGlobals(globals); err != nil {
+			return nil, err
+		}
+	}
+	err := v.EachAccount(func(record []byte) error {
+		for _, e := range n.engines {
+			if err := e.RestoreAccount(record); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range n.engines {
+		e.RestoreDone()
+	}
+	for _, keys := range c.keys {
+		for id, k := range keys.of {
+			n.keys[int(k.Bucket)%shards].of[id] = k
+		}
+	}
+	return n, nil
+}
+
+// difference says how two pictures differ, "" if they do not.
+func (p picture) difference(o picture) string {
+	switch {
+	case p.controls != nil:
+		return p.controls.Error()
+	case o.controls != nil:
+		return o.controls.Error()
+	case !bytes.Equal(p.globals, o.globals):
+		return fmt.Sprintf("globals %x, want %x", o.globals, p.globals)
+	case !slices.Equal(p.accounts, o.accounts):
+		return fmt.Sprintf("accounts %q, want %q", o.accounts, p.accounts)
+	case p.billing != o.billing:
+		return "billing digest"
+	case p.journal != o.journal:
+		return "journal digest"
+	}
+	return ""
+}
+
+func (o *outcome) difference(p *outcome) string {
+	for _, x := range []struct {
+		what      string
+		want, got []string
+	}{
+		{"rejections", o.rejections, p.rejections}, {"documents", o.documents, p.documents},
+		{"refusals", o.refusals, p.refusals},
+	} {
+		if !slices.Equal(x.want, x.got) {
+			return fmt.Sprintf("%s %q, want %q", x.what, x.got, x.want)
+		}
+	}
+	return ""
+}
+
+// randomLog returns the entries of a random case, with control entries of every kind put between.
+// Calls with one seed differ in how rows are cut into batches only.
+func randomLog(seed uint64, cut func(rows int) int) ([]*engine.Entry, error) {
+	c := fixtures.RandomCase(seed)
+	entries, err := c.Entries(cut)
+	if err != nil {
+		return nil, err
+	}
+	g := &controls{r: rand.New(rand.NewPCG(seed, 0xc0)), c: c}
+	var out []*engine.Entry
+	seq := engine.Seq(1)
+	add := func(at engine.Micros, body engine.Body) {
+		e := &engine.Entry{Seq: seq, At: at, Body: body}
+		seq += e.Seqs()
+		out = append(out, e)
+	}
+	for _, e := range entries {
+		switch e.Body.(type) {
+		case *engine.Watermark, *engine.Close:
+			for g.r.IntN(3) == 0 {
+				if body := g.body(e.At); body != nil {
+					add(e.At, body)
+				}
+			}
+		}
+		add(e.At, e.Body)
+	}
+	return out, nil
+}
+
+// controls makes random control entries, many of which contradict what is so.
+type controls struct {
+	r     *rand.Rand
+	c     *fixtures.Case
+	count int
+	cold  bool
+}
+
+func (g *controls) body(at engine.Micros) engine.Body {
+	g.count++
+	account := g.c.World.Accounts[g.r.IntN(len(g.c.World.Accounts))]
+	change := &engine.Change{File: engine.Digest{9, byte(g.r.IntN(40))}, Actor: "test"}
+	ac := engine.AccountChange{ID: account.ID, Name: fmt.Sprint("name ", g.count), Zone: account.Zone}
+	owner := g.c.World.Owners[g.r.IntN(len(g.c.World.Owners))]
+	when := at + engine.Micros(g.r.IntN(40)-10)*engine.OneDay
+	switch g.r.IntN(14) {
+	case 0, 1:
+		return &engine.Credit{
+			ID: fmt.Sprint("c", g.r.IntN(12)), Account: account.ID, Amount: decimal.AmountOf(700),
+			Currency: []string{"EUR", "JPY"}[g.r.IntN(2)], Actor: "test",
+		}
+	case 2:
+		g.cold = !g.cold
+		return &engine.Clock{Frozen: g.cold, Reason: "test"}
+	case 3:
+		s := g.c.World.Settings
+		s.Grace, s.Reopen = s.Grace+engine.Hour, s.Reopen+engine.Micros(g.r.IntN(9)-4)*engine.OneDay
+		s.Horizon += engine.Micros(g.r.IntN(9)-4) * engine.OneDay
+		return &s
+	case 4, 5:
+		change.Defaults = []engine.Default{{Event: "llm", Plan: "plan0"}, {Event: "disk", Plan: "plan1"}}
+		change.Defaults[g.r.IntN(2)].Plan = []string{"", "plan0", "plan9"}[g.r.IntN(3)]
+		return change
+	case 6:
+		s := account.Subscriptions[g.r.IntN(len(account.Subscriptions))]
+		s.To = []engine.Micros{when, engine.Future}[g.r.IntN(2)]
+		ac.Subscriptions = []engine.Subscription{s}
+	case 7:
+		ac.Subscriptions = []engine.Subscription{
+			{Key: "more", Plan: fmt.Sprint("plan", g.r.IntN(4)), From: when, To: engine.Future},
+		}
+	case 8:
+		ac.Attach = []engine.Ownership{owned(owner.Subject, ac.ID, when)}
+	case 9:
+		ac.Detach = []engine.Ownership{
+			{Subject: owner.Subject, Account: ac.ID, From: owner.From, To: when},
+		}
+	case 10:
+		ac.ID, ac.Zone = "nobody", []string{"UTC", "Europe/Nowhere", account.Zone}[g.r.IntN(3)]
+		ac.Attach = []engine.Ownership{owned("nobody", ac.ID, when)}
+	case 11:
+		ac.Zone = "UTC"
+		ac.Attach = []engine.Ownership{owned("nobody", ac.ID, when)}
+	case 12:
+		return &engine.Source{Name: []string{"log", "other"}[g.r.IntN(2)], Dedupe: g.r.IntN(4) > 0}
+	case 13:
+		return []engine.Body{&engine.Mark{}, &engine.Seal{Of: 1}}[g.r.IntN(2)]
+	}
+	change.Accounts = []engine.AccountChange{ac}
+	return change
+}
+
+func owned(subject, account string, from engine.Micros) engine.Ownership {
+	return engine.Ownership{Subject: subject, Account: account, From: from, To: engine.Future}
+}
+
+// TestRestoreAndShards runs random logs undisturbed; then with a restore at a random entry into
+// another number of shards; then from the start in some number of shards, from entries that went
+// through their bytes; then cut into other batches. All must say the same and end in one state.
+func TestRestoreAndShards(t *testing.T) {
+	const seeds = 1000
+	rejections, documents, refusals := 0, 0, 0
+	for seed := uint64(1); seed <= seeds; seed++ {
+		out, err := checkLog(seed)
+		if err != nil {
+			t.Fatalf("seed %d: %v\nrepeat with: go test ./engine -run 'TestRestoreAndShards'", seed, err)
+		}
+		rejections += len(out.rejections)
+		documents += len(out.documents)
+		refusals += len(out.refusals)
+	}
+	t.Logf("%d seeds: %d documents, %d rejections, %d refusals", seeds, documents, rejections, refusals)
+}
+
+func checkLog(seed uint64) (*outcome, error) {
+	r := rand.New(rand.NewPCG(seed, 1))
+	entries, err := randomLog(seed, func(rows int) int { return 1 + r.IntN(rows) })
+	if err != nil {
+		return nil, err
+	}
+	counts := []int{1, 2, 4, 7}
+	shards := func() int { return counts[r.IntN(len(counts))] }
+	want, at := newCluster(1), r.IntN(len(entries))
+	var all, head, tail, rest outcome
+	var again *cluster
+	for i, e := range entries {
+		if i < at {
+			want.apply(e, &head)
+		} else {
+			want.apply(e, &tail)
+		}
+		if i == at-1 {
+			if again, err = want.restored(shards()); err != nil {
+				return nil, fmt.Errorf("restore after %d: %w", e.Seq, err)
+			}
+			if d := want.picture().difference(again.picture()); d != "" {
+				return nil, fmt.Errorf("restored after %d: %s", e.Seq, d)
+			}
+		}
+	}
+	end := want.picture()
+	if again != nil {
+		for _, e := range entries[at:] {
+			again.apply(e, &rest)
+		}
+		if d := cmp.Or(tail.difference(&rest), end.difference(again.picture())); d != "" {
+			return nil, fmt.Errorf("%d shards, restored after entry %d: %s", len(again.engines), at, d)
+		}
+	}
+	all.rejections = slices.Concat(head.rejections, tail.rejections)
+	all.documents = slices.Concat(head.documents, tail.documents)
+	all.refusals = slices.Concat(head.refusals, tail.refusals)
+	if err := checkShards(entries, shards(), &all, end); err != nil {
+		return nil, err
+	}
+	return &all, checkCuts(seed, shards(), &all, end)
+}
+
+// checkShards runs the decoded bytes of the entries in shards.
+func checkShards(entries []*engine.Entry, shards int, all *outcome, end picture) error {
+	c := newCluster(shards)
+	var out outcome
+	for _, e := range entries {
+		b := engine.AppendEntry(nil, e)
+		decoded, err := engine.DecodeEntry(b)
+		if err != nil {
+			return fmt.Errorf("entry %d: %w", e.Seq, err)
+		}
+		if !bytes.Equal(engine.AppendEntry(nil, decoded), b) {
+			return fmt.Errorf("entry %d: other bytes after a decode", e.Seq)
+		}
+		c.apply(decoded, &out)
+	}
+	if d := cmp.Or(all.difference(&out), end.difference(c.picture())); d != "" {
+		return fmt.Errorf("%d shards: %s", shards, d)
+	}
+	return nil
+}
+
+// checkCuts runs the same rows with one batch a row, and with batches as long as can be.
+func checkCuts(seed uint64, shards int, all *outcome, end picture) error {
+	for _, cut := range []func(int) int{
+		func(int) int { return 1 }, func(rows int) int { return rows },
+	} {
+		entries, err := randomLog(seed, cut)
+		if err != nil {
+			return err
+		}
+		c := newCluster(shards)
+		var out outcome
+		for _, e := range entries {
+			c.apply(e, &out)
+		}
+		if d := cmp.Or(all.difference(&out), end.difference(c.picture())); d != "" {
+			return fmt.Errorf("other batches, %d shards: %s", shards, d)
+		}
+	}
+	return nil
+}
+
+// TestApplyInSteps closes 2,500 subscriptions under one watermark: a step is at most 1,000
+// documents, the order is the documents', and shards change nothing.
+func TestApplyInSteps(t *testing.T) {
+	var want []string
+	for _, shards := range []int{1, 2, 7} {
+		c := newCluster(shards)
+		var all engine.Effects
+		for _, entry := range manyAccounts(2500) {
+			for _, e := range c.engines {
+				steps := 0
+				for more, before := true, 0; more; steps++ {
+					before = len(all.Invoices)
+					if steps == 0 {
+						more = e.Apply(entry, &all)
+					} else {
+						more = e.Resume(&all)
+					}
+					if n := len(all.Invoices) - before; n > 1000 || more && n < 1000 {
+						t.Fatalf("seq %d, step %d: %d documents, more %v", entry.Seq, steps, n, more)
+					}
+				}
+			}
+		}
+		if shards == 1 && !slices.IsSortedFunc(all.Invoices, compareDocuments) {
+			t.Error("documents are out of order")
+		}
+		slices.SortStableFunc(all.Invoices, compareDocuments)
+		var got []string
+		for _, i := range all.Invoices {
+			got = append(got, string(engine.AppendInvoice(nil, i)))
+		}
+		if len(got) != 5000 { // two months
+			t.Errorf("%d shards: %d documents", shards, len(got))
+		}
+		if want == nil {
+			want = got
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%d shards: other documents", shards)
+		}
+	}
+}
+
+// manyAccounts returns a journal that ends with a watermark under which two months close.
+func manyAccounts(n int) []*engine.Entry {
+	change := &engine.Change{
+		Plans: []engine.Plan{{
+			Key: "pro", Version: 1, Currency: "EUR", Digits: 2, Interval: engine.Month,
+			Prices: []engine.Price{{Key: "base", Model: engine.Flat, Amount: decimal.FromInt(9)}},
+		}},
+	}
+	for i := range n {
+		change.Accounts = append(change.Accounts, engine.AccountChange{
+			ID: fmt.Sprintf("account-%04d", (i*7919)%n), Zone: "UTC",
+			Subscriptions: []engine.Subscription{{Key: "main", Plan: "pro", To: engine.Future}},
+		})
+	}
+	return []*engine.Entry{
+		{Seq: 1, Body: &engine.Genesis{}},
+		{Seq: 2, Body: change},
+		{Seq: 3, At: 80 * engine.OneDay, Body: &engine.Watermark{W: 62 * engine.OneDay}},
+	}
+}

@@ -1,0 +1,250 @@
+package formats
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"billctl/engine"
+)
+
+// Catalog is what a catalog directory says: meters, plans, defaults and accounts. Every reference
+// in it holds. The language is docs/formats/catalog.md.
+type Catalog struct {
+	Meters   []engine.Meter   // by rising Key
+	Plans    []engine.Plan    // by rising Key and Version
+	Defaults []engine.Default // by rising Event
+	Accounts []Account        // by rising ID
+	Files    []string         // that were read, rising; empty where there is no catalog
+
+	meterAt   map[string]place
+	planAt    map[planID]*planPlaces
+	defaultAt map[string]place
+	zones     map[string]*engine.Zone // of the accounts
+}
+
+// Account is a customer as the catalog has it.
+type Account struct {
+	ID            string
+	Name          string // ID where the file gives none
+	Zone          string
+	Subjects      []string              // as the file lists them; [ID] where it has no list
+	Subscriptions []engine.Subscription // by rising Key and From
+
+	at *accountPlaces
+}
+
+// planID identifies a version of a plan.
+type planID struct {
+	key     string
+	version int
+}
+
+// planPlaces are where the parts of a plan version stand.
+type planPlaces struct {
+	plan, version, effective, currency place
+	prices                             map[string]place
+}
+
+// accountPlaces are where the parts of an account stand.
+type accountPlaces struct {
+	id, zone      place
+	subjects      []place // by Account.Subjects
+	subscriptions []subPlaces
+}
+
+// subPlaces are where the parts of a subscription stand.
+type subPlaces struct {
+	sub, plan, pin, from, to place
+	overrides                *node // until they are checked
+}
+
+// ReadCatalog reads every *.yaml and *.yml file below the root of fsys, and the files
+// accounts*.csv and accounts*.jsonl, in the order of their paths; how a catalog is cut into files
+// does not matter. Files and directories whose name begins with a point are passed over, so are
+// all other files.
+//
+// It fails with Faults where the files are at fault, and with the error of fsys where it can't
+// be read.
+func ReadCatalog(fsys fs.FS) (*Catalog, error) {
+	r := &catalogReader{
+		faults:     &faultList{},
+		zones:      map[string]*engine.Zone{},
+		subjects:   map[string]place{},
+		accounts:   map[string]place{},
+		priceNodes: map[planID][]*node{},
+		c: &Catalog{
+			meterAt:   map[string]place{},
+			planAt:    map[planID]*planPlaces{},
+			defaultAt: map[string]place{},
+		},
+	}
+	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if base := path.Base(name); name != "." && strings.HasPrefix(base, ".") {
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		return r.file(fsys, name, d)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read catalog: %w", err)
+	}
+	r.finish()
+	if err := r.faults.err(); err != nil {
+		return nil, err
+	}
+	return r.c, nil
+}
+
+// catalogReader gathers a catalog. Accounts wait until all plans are known.
+type catalogReader struct {
+	faults     *faultList
+	c          *Catalog
+	zones      map[string]*engine.Zone // nil for names that are no zone
+	unread     bool                    // a file could not be parsed, so references can't be judged
+	subjects   map[string]place
+	accounts   map[string]place
+	priceNodes map[planID][]*node
+}
+
+// file reads one file if it is part of a catalog.
+func (r *catalogReader) file(fsys fs.FS, name string, d fs.DirEntry) error {
+	base, ext := path.Base(name), path.Ext(name)
+	yamlFile := ext == ".yaml" || ext == ".yml"
+	table := strings.HasPrefix(base, "accounts") && (ext == ".csv" || ext == ".jsonl")
+	if d.IsDir() || !yamlFile && !table || r.faults.full() {
+		return nil
+	}
+	info, err := fs.Stat(fsys, name) // a link counts as what it points to
+	if err != nil || info.IsDir() {
+		return err
+	}
+	r.c.Files = append(r.c.Files, name)
+	limit := int64(MaxFile)
+	if table {
+		limit = maxTable
+	}
+	if info.Size() > limit {
+		r.unread = true
+		at := place{&source{name: name}, 1, 1, 1}
+		r.faults.add(at, "cut it; many accounts belong into accounts.csv or accounts.jsonl", "the file has more than %d MiB", limit>>20)
+		return nil
+	}
+	data, err := fs.ReadFile(fsys, name)
+	if err != nil {
+		return err
+	}
+	src, fault := newSource(name, data)
+	if fault != nil {
+		r.unread = true
+		r.faults.list = append(r.faults.list, fault)
+		return nil
+	}
+	switch {
+	case yamlFile:
+		r.yaml(src)
+	case ext == ".csv":
+		r.accountsCSV(src)
+	default:
+		r.accountsJSONL(src)
+	}
+	return nil
+}
+
+// yaml reads the documents of one file.
+func (r *catalogReader) yaml(src *source) {
+	before := len(r.faults.list)
+	docs := parseYAML(src, r.faults)
+	if len(r.faults.list) > before {
+		r.unread = true
+	}
+	for _, doc := range docs {
+		if doc != nil && doc.kind != emptyNode {
+			r.document(doc)
+		}
+	}
+}
+
+// document reads the four parts that a document may have.
+func (r *catalogReader) document(doc *node) {
+	f := fieldsOf(r.faults, doc, "a catalog file", "meters", "plans", "accounts", "defaults")
+	if f == nil {
+		r.unread = true
+		return
+	}
+	for _, n := range f.list(f.get("meters"), "meters") {
+		r.meter(n)
+	}
+	for _, n := range f.list(f.get("plans"), "plans") {
+		r.plan(n)
+	}
+	for _, n := range f.list(f.get("accounts"), "accounts") {
+		r.account(n)
+	}
+	r.defaults(f, f.get("defaults"))
+}
+
+// defaults reads the map from event type to plan.
+func (r *catalogReader) defaults(f *fields, n *node) {
+	if n == nil {
+		return
+	}
+	if n.kind != mapNode {
+		r.faults.add(n.at, "write defaults: {event.type: plan}",
+			"defaults must be a mapping, not %s", n.what())
+		return
+	}
+	for i, key := range n.keys {
+		event, ok := f.name(key, "event type")
+		plan, has := f.scalar(n.items[i], "the plan of "+clip(key.text))
+		if !ok || !has {
+			continue
+		}
+		if at, twice := r.c.defaultAt[event]; twice {
+			r.faults.add(key.at, "the first is in "+at.String(),
+				"event type %q has a default already", event)
+			continue
+		}
+		r.c.defaultAt[event] = n.items[i].at
+		r.c.Defaults = append(r.c.Defaults, engine.Default{Event: event, Plan: plan})
+	}
+}
+
+// finish puts everything in order and checks what one part says of another.
+func (r *catalogReader) finish() {
+	c := r.c
+	slices.SortFunc(c.Meters, func(a, b engine.Meter) int { return strings.Compare(a.Key, b.Key) })
+	slices.SortFunc(c.Plans, func(a, b engine.Plan) int {
+		if a.Key != b.Key {
+			return strings.Compare(a.Key, b.Key)
+		}
+		return a.Version - b.Version
+	})
+	slices.SortFunc(c.Defaults, func(a, b engine.Default) int {
+		return strings.Compare(a.Event, b.Event)
+	})
+	slices.SortFunc(c.Accounts, func(a, b Account) int { return strings.Compare(a.ID, b.ID) })
+	c.zones = r.zones
+	if r.unread {
+		return // what a broken file defines would be reported as missing everywhere
+	}
+	r.checkPlans()
+	r.checkDefaults()
+	r.checkAccounts()
+}
+
+// contains reports whether the list has the word.
+func contains(list []string, word string) bool { return slices.Contains(list, word) }
+
+// sortedSet returns the strings rising, each once.
+func sortedSet(s []string) []string {
+	slices.Sort(s)
+	return slices.Compact(s)
+}

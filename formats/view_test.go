@@ -1,0 +1,98 @@
+package formats
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"billctl/engine"
+	"billctl/engine/decimal"
+)
+
+// sampleInvoice has every part that a document can have.
+func sampleInvoice(t *testing.T) *engine.Invoice {
+	rat := func(n, d int64) decimal.Rat { return decimal.Ratio(n, d) }
+	cents := decimal.AmountOf
+	start, end := instant(t, "2026-08-31T22:00:00Z"), instant(t, "2026-09-30T22:00:00Z")
+	return &engine.Invoice{
+		Kind: engine.PeriodInvoice, Account: "acme", AccountName: "ACME \"Größe\" \x1b[31m\n& Söhne <x>",
+		Subscription: "main", Plan: "pro", Version: 2, Currency: "EUR", Digits: 2,
+		Zone: "Europe/Berlin", Start: start, End: end, StartDate: "2026-09-01",
+		Lines: []engine.Line{
+			{Price: "base", Model: engine.Flat, Exact: rat(29, 1), Amount: cents(2900), Quantity: rat(1, 1),
+				Billable: rat(1, 1), From: end, To: instant(t, "2026-10-31T23:00:00Z")},
+			{Price: "output", Model: engine.Graduated, Meter: "tokens_out", Unit: "token",
+				Group:    []engine.GroupValue{{Dim: "model", Value: "large"}, {Dim: "region", Absent: true}},
+				Quantity: rat(1234567, 1), Billable: rat(3703, 3), Exact: rat(12343333, 5000000),
+				Amount: cents(247), From: start, To: end,
+				Tiers: []engine.TierUse{
+					{Tier: 0, Quantity: rat(1000, 1), Amount: rat(2, 1)},
+					{Tier: 1, Quantity: rat(703, 3), Amount: rat(703, 1500)},
+				}},
+		},
+		Adjustments: []engine.Adjustment{{
+			Start: instant(t, "2026-07-31T22:00:00Z"), End: start, StartDate: "2026-08-01",
+			Price: "output", Group: []engine.GroupValue{{Dim: "model", Value: ""}},
+			Quantity: rat(15, 10), Rated: cents(34), Booked: cents(33), Amount: cents(1),
+		}},
+		Subtotal: cents(3148),
+		Credits:  []engine.CreditUse{{ID: "welcome", Amount: cents(1000)}},
+		Total:    cents(2148),
+	}
+}
+
+// TestInvoiceBytes holds the frozen documents. Its golden files may gain cases; the bytes of those
+// that are there never change.
+func TestInvoiceBytes(t *testing.T) {
+	full := sampleInvoice(t)
+	empty := &engine.Invoice{Kind: engine.StartInvoice, Account: "a/b ü%", Subscription: "s",
+		Currency: "JPY", Plan: "p", Version: 1, Zone: "UTC", StartDate: "2026-01-01T12:00:00Z"}
+	for _, c := range []struct {
+		file string
+		got  string
+	}{
+		{"testdata/invoice.json", string(AppendInvoice(nil, full))},
+		{"testdata/invoice_empty.json", string(AppendInvoice(nil, empty))},
+		{"testdata/invoice.txt", invoiceText(t, full)},
+	} {
+		if *updateGolden {
+			if err := os.WriteFile(c.file, []byte(c.got), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(c.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.got != string(want) {
+			t.Errorf("%s: got\n%s\nwant\n%s", c.file, c.got, want)
+		}
+		if strings.HasSuffix(c.file, ".json") && !json.Valid([]byte(c.got)) {
+			t.Errorf("%s is not JSON", c.file)
+		}
+	}
+	if got := string(AppendInvoice([]byte("x"), empty)); got[0] != 'x' || got[1] != '{' {
+		t.Error("AppendInvoice does not append")
+	}
+}
+
+func invoiceText(t *testing.T, inv *engine.Invoice) string {
+	var b strings.Builder
+	if err := InvoiceText(&b, inv); err != nil {
+		t.Fatal(err)
+	}
+	if i := strings.IndexFunc(b.String(), func(r rune) bool { return r < ' ' && r != '\n' }); i >= 0 {
+		t.Errorf("the text has a control character at byte %d", i)
+	}
+	return b.String()
+}
+
+func TestInvoiceKey(t *testing.T) {
+	inv := &engine.Invoice{Kind: engine.CorrectionInvoice, Account: "a/b ü%", Subscription: "m.a_i@n:-",
+		StartDate: "2026-01-01T12:00:00Z"}
+	const want = "a%2Fb%20%C3%BC%25/m.a_i@n:-/2026-01-01T12:00:00Z/correction"
+	if got := InvoiceKey(inv); got != want {
+		t.Errorf("key is %s, want %s", got, want)
+	}
+}

@@ -1,0 +1,328 @@
+package api
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"billctl/engine"
+	"billctl/internal/live"
+)
+
+// Limits of a page.
+const (
+	defaultLimit = 100
+	maxLimit     = 10_000
+)
+
+// Failure is the answer of a request that can't be answered.
+type Failure struct {
+	Error struct {
+		Code    string `json:"code"` // not_found, bad_request, unavailable, internal
+		Message string `json:"message"`
+	} `json:"error"`
+}
+
+// Handler returns the routes over a desk. sinks are the names of the configured sinks, for a desk
+// without a process.
+func Handler(d *live.Desk, sinks []string) http.Handler {
+	h := &handler{desk: d, sinks: sinks}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", h.answer(h.status))
+	mux.HandleFunc("GET /v1/accounts", h.answer(h.accounts))
+	mux.HandleFunc("GET /v1/account", h.answer(h.account))
+	mux.HandleFunc("GET /v1/invoices", h.answer(h.invoices))
+	mux.HandleFunc("GET /v1/invoice", h.answer(h.invoice))
+	mux.HandleFunc("GET /v1/events", h.answer(h.events))
+	mux.HandleFunc("GET /v1/control", h.answer(h.control))
+	return mux
+}
+
+type handler struct {
+	desk  *live.Desk
+	sinks []string
+}
+
+// problem is an answer other than 200.
+type problem struct {
+	status  int
+	code    string
+	message string
+}
+
+func (p *problem) Error() string { return p.message }
+
+func notFound(format string, args ...any) error {
+	return &problem{http.StatusNotFound, "not_found", fmt.Sprintf(format, args...)}
+}
+
+func badRequest(format string, args ...any) error {
+	return &problem{http.StatusBadRequest, "bad_request", fmt.Sprintf(format, args...)}
+}
+
+// answer turns a function of a view into a route.
+func (h *handler) answer(
+	f func(*http.Request, *engine.View, Position) (any, error),
+) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var out any
+		v, err := h.desk.View(r.Context())
+		if err == nil {
+			out, err = f(r, v, makePosition(h.desk, v))
+		} else {
+			err = &problem{http.StatusServiceUnavailable, "unavailable", err.Error()}
+		}
+		status := http.StatusOK
+		if err != nil {
+			p, ok := err.(*problem)
+			if !ok {
+				p = &problem{http.StatusInternalServerError, "internal", err.Error()}
+			}
+			var fail Failure
+			fail.Error.Code, fail.Error.Message = p.code, p.message
+			status, out = p.status, fail
+		}
+		body, err := json.Marshal(out)
+		if err != nil {
+			panic("BUG: answer is no JSON: " + err.Error())
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		// A client that has gone away needs no answer.
+		_, _ = w.Write(append(body, '\n'))
+	}
+}
+
+func limitOf(r *http.Request) (int, error) {
+	text := r.FormValue("limit")
+	if text == "" {
+		return defaultLimit, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > maxLimit {
+		return 0, badRequest("limit %q is no number from 1 to %d", text, maxLimit)
+	}
+	return n, nil
+}
+
+func (h *handler) account(r *http.Request, v *engine.View, p Position) (any, error) {
+	id := r.FormValue("id")
+	bill, ok := v.Bill(id)
+	if !ok {
+		return nil, notFound("there is no account %q", id)
+	}
+	out := Account{
+		Schema: "billctl.account.v1", Position: p, ID: bill.ID, Name: bill.Name,
+		Timezone: bill.Zone, Automatic: bill.Auto, Subjects: []Ownership{},
+		Subscriptions: []Subscription{}, Credits: []Credit{}, Periods: []Period{},
+	}
+	for _, o := range bill.Subjects {
+		out.Subjects = append(out.Subjects, Ownership{o.Subject, instant(o.From), instant(o.To)})
+	}
+	for _, s := range bill.Subscriptions {
+		out.Subscriptions = append(out.Subscriptions, Subscription{
+			s.Key, s.Plan, s.Pin, instant(s.From), instant(s.To),
+		})
+	}
+	for _, c := range bill.Credits {
+		out.Credits = append(out.Credits, Credit{c.ID, c.Currency, c.Left})
+	}
+	for i := range bill.Open {
+		out.Periods = append(out.Periods, makePeriod(&bill.Open[i]))
+	}
+	return out, nil
+}
+
+func (h *handler) accounts(r *http.Request, v *engine.View, p Position) (any, error) {
+	limit, err := limitOf(r)
+	if err != nil {
+		return nil, err
+	}
+	ids := v.AccountIDs(r.FormValue("prefix"))
+	out := Accounts{
+		Schema: "billctl.accounts.v1", Position: p, Total: len(ids), Accounts: []AccountRow{},
+	}
+	for _, id := range ids {
+		if id <= r.FormValue("after") && r.FormValue("after") != "" {
+			continue
+		}
+		if len(out.Accounts) == limit {
+			out.Next = out.Accounts[limit-1].ID
+			break
+		}
+		bill, _ := v.Bill(id)
+		row := AccountRow{ID: id, Name: bill.Name, Periods: []PeriodRow{}}
+		for i := range bill.Open {
+			o := &bill.Open[i]
+			row.Periods = append(row.Periods, PeriodRow{
+				o.Subscription, o.Plan, o.StartDate, o.Currency, o.Rows,
+				total(o.SoFar, o.Digits), total(o.IfClosedNow, o.Digits),
+			})
+		}
+		out.Accounts = append(out.Accounts, row)
+	}
+	return out, nil
+}
+
+func total(inv *engine.Invoice, digits int) string {
+	if inv == nil {
+		inv = &engine.Invoice{}
+	}
+	return inv.Total.Text(digits)
+}
+
+func (h *handler) invoice(r *http.Request, _ *engine.View, p Position) (any, error) {
+	key := r.FormValue("key")
+	doc, ok, err := h.desk.Document(key)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, notFound("there is no invoice %q", key)
+	}
+	return Invoice{"billctl.invoice_answer.v1", p, uint64(doc.Seq), doc.Body}, nil
+}
+
+func (h *handler) invoices(r *http.Request, _ *engine.View, p Position) (any, error) {
+	limit, err := limitOf(r)
+	if err != nil {
+		return nil, err
+	}
+	account, period := r.FormValue("account"), r.FormValue("period")
+	out := Invoices{Schema: "billctl.invoices.v1", Position: p, Invoices: []InvoiceRow{}}
+	var bad error
+	err = h.desk.Documents(func(d live.Document) bool {
+		if account != "" && d.Account != account {
+			return true
+		}
+		row, err := invoiceRow(&d)
+		if err != nil {
+			bad = err
+			return false
+		}
+		if !strings.HasPrefix(row.StartDate, period) {
+			return true
+		}
+		if out.More = len(out.Invoices) == limit; out.More {
+			return false
+		}
+		out.Invoices = append(out.Invoices, row)
+		return true
+	})
+	if err == nil {
+		err = bad
+	}
+	return out, err
+}
+
+// invoiceRow reads a document of ours for a list.
+func invoiceRow(d *live.Document) (InvoiceRow, error) {
+	var doc struct {
+		Kind     string
+		Currency string
+		Subtotal string
+		Total    string
+		Period   struct {
+			StartDate string `json:"start_date"`
+		}
+	}
+	if err := json.Unmarshal(d.Body, &doc); err != nil {
+		return InvoiceRow{}, fmt.Errorf("read invoice %s: %w", d.Key, err)
+	}
+	return InvoiceRow{
+		d.Key, d.Account, doc.Kind, doc.Period.StartDate, doc.Currency, doc.Subtotal, doc.Total,
+	}, nil
+}
+
+func (h *handler) status(_ *http.Request, v *engine.View, p Position) (any, error) {
+	s := v.Standing()
+	out := Status{
+		Schema: "billctl.status.v1", Position: p, Ruleset: int(s.Ruleset), Accounts: v.Accounts(),
+		Meters: len(v.Meters()), LastSeal: hex.EncodeToString(s.LastSeal[:]),
+		Controls: []Control{}, Sinks: []Sink{},
+	}
+	for _, c := range v.Controls() {
+		row := Control{c.Source.Name, c.Read, c.Counts[engine.Accepted], map[string]uint64{}}
+		for reason, n := range c.Counts {
+			if r := engine.Reason(reason); r != engine.Accepted && n > 0 {
+				row.Rejected[r.String()] = n
+			}
+		}
+		out.Controls = append(out.Controls, row)
+	}
+	metrics, sinks, running := h.desk.Live()
+	if running {
+		out.Process = makeProcess(&metrics)
+	} else {
+		var err error
+		if sinks, err = h.desk.Sinks(h.sinks); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range sinks {
+		out.Sinks = append(out.Sinks, Sink{s.Name, s.Waiting, s.Parked, s.LastError})
+	}
+	return out, nil
+}
+
+func makeProcess(m *live.Metrics) *Process {
+	p := &Process{
+		Started: engine.Micros(m.Started.UnixMicro()).String(), Rows: m.Rows, Batches: m.Batches,
+		Documents: m.Documents, JournalSize: m.Bytes, Checkpoint: uint64(m.Checkpoint),
+		Notices: append([]string{}, m.Notices...),
+	}
+	if !m.SavedAt.IsZero() {
+		p.SavedAt = instant(engine.Micros(m.SavedAt.UnixMicro()))
+	}
+	return p
+}
+
+func (h *handler) events(r *http.Request, _ *engine.View, p Position) (any, error) {
+	limit, err := limitOf(r)
+	if err != nil {
+		return nil, err
+	}
+	f := live.RowFilter{ID: r.FormValue("id"), Subject: r.FormValue("subject"), Limit: limit}
+	if text := r.FormValue("seq"); text != "" {
+		n, err := strconv.ParseUint(text, 10, 64)
+		if err != nil || n == 0 {
+			return nil, badRequest("seq %q is no position in the journal", text)
+		}
+		f.Seq = engine.Seq(n)
+	}
+	if text := r.FormValue("outcome"); text != "" {
+		reason, ok := engine.ReasonOf(text)
+		if !ok {
+			return nil, badRequest("outcome %q is none of %s", text,
+				strings.Join(engine.ReasonNames(), ", "))
+		}
+		f.Outcome = &reason
+	}
+	rows, more, err := h.desk.Rows(r.Context(), f)
+	if err != nil {
+		return nil, err
+	}
+	out := Events{Schema: "billctl.events.v1", Position: p, Events: []Event{}, More: more}
+	for i := range rows {
+		out.Events = append(out.Events, makeEvent(&rows[i]))
+	}
+	return out, nil
+}
+
+func (h *handler) control(r *http.Request, v *engine.View, p Position) (any, error) {
+	name := r.FormValue("name")
+	var file engine.Digest
+	if n, err := hex.Decode(file[:], []byte(name)); err != nil || n != len(file) {
+		return nil, badRequest("name %q is no SHA-256", name)
+	}
+	out := Applied{Schema: "billctl.control.v1", Position: p, Name: name, State: "waiting"}
+	if why, ok := h.desk.Refused(name); ok {
+		out.State, out.Reason = "refused", why
+	} else if v.Applied(file) {
+		out.State = "applied"
+	}
+	return out, nil
+}

@@ -1,0 +1,298 @@
+package live
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"billctl/engine"
+	"billctl/internal/store"
+)
+
+// Desk answers questions about a state: of the running process, or of a directory that no process
+// writes to. Its methods may be called by many goroutines.
+type Desk struct {
+	st   *State
+	run  *Run // nil: the directory is read only
+	view *engine.View
+}
+
+// Desk returns the desk of a running process.
+func (r *Run) Desk() *Desk { return &Desk{st: r.st, run: r} }
+
+// ReadDesk restores a directory that was opened read-only and returns its desk. The answers show
+// what was durable when it was restored.
+func ReadDesk(dir *store.Dir) (*Desk, error) {
+	st, err := Restore(dir, 1, false, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &Desk{st: st, view: st.Shards.Pin()}, nil
+}
+
+// Notices returns what people must hear of the restore.
+func (d *Desk) Notices() []string { return d.st.Notices }
+
+// Close ends a desk of ReadDesk.
+func (d *Desk) Close() error { return d.st.Outbox.Close() }
+
+// View returns a picture of what is durable.
+func (d *Desk) View(ctx context.Context) (*engine.View, error) {
+	if d.run == nil {
+		return d.view, nil
+	}
+	return d.run.View(ctx)
+}
+
+// Live returns the counts and sinks of the running process; false for a directory.
+func (d *Desk) Live() (Metrics, []SinkStatus, bool) {
+	if d.run == nil {
+		return Metrics{}, nil, false
+	}
+	return d.run.Metrics(), d.run.Sinks(), true
+}
+
+// Sinks returns how far the named sinks have come, from their cursor logs.
+func (d *Desk) Sinks(names []string) ([]SinkStatus, error) {
+	var out []SinkStatus
+	for _, name := range names {
+		done, list, err := d.st.Dir.ReadCursor(name)
+		if err != nil {
+			return nil, err
+		}
+		s := SinkStatus{Name: name, Done: done}
+		for _, l := range list {
+			switch l.State {
+			case store.Parked:
+				s.Parked++
+			case store.Done:
+			default:
+				s.Waiting++
+			}
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// Refused returns why the running process refused a control file.
+func (d *Desk) Refused(name string) (string, bool) {
+	if d.run == nil {
+		return "", false
+	}
+	return d.run.Refused(name)
+}
+
+// Document is an issued document.
+type Document struct {
+	Key     string
+	Account string
+	Seq     engine.Seq // of the entry that closed it
+	Body    []byte
+}
+
+// Document returns an issued document; false if there is none with this key.
+func (d *Desk) Document(key string) (Document, bool, error) {
+	rec, _, found, err := d.st.Outbox.Find(key)
+	return Document{rec.Key, rec.Account, rec.Seq, rec.Body}, found, err
+}
+
+// Documents calls f with the issued documents in their order until it returns false. It reads the
+// whole outbox.
+func (d *Desk) Documents(f func(Document) bool) error {
+	r := d.st.Outbox.Read(0)
+	defer r.Close() // read only
+	for {
+		rec, _, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if rec.Kind == store.DocumentRecord && !f(Document{rec.Key, rec.Account, rec.Seq, rec.Body}) {
+			return nil
+		}
+	}
+}
+
+// Row is one row of the journal with its outcome.
+type Row struct {
+	Seq       engine.Seq
+	At        engine.Micros
+	Origin    string // configured source
+	Partition string
+	Offset    int64
+	Source    string // attributes; "" for a malformed row
+	Type      string
+	Subject   string
+	ID        string
+	Time      engine.Micros
+	Defaulted bool // Time is the arrival
+	Data      map[string]string
+	Rest      string
+	Outcome   engine.Reason
+	Account   string // that owns the subject at Time; "" if none does
+	Fault     string // of a malformed row
+	Raw       []byte
+	Size      int64
+}
+
+// RowFilter says which rows are wanted. Zero fields say nothing.
+type RowFilter struct {
+	ID      string
+	Seq     engine.Seq
+	Subject string
+	Outcome *engine.Reason
+	Limit   int // 0: no limit
+}
+
+// Rows returns the rows that pass the filter, by rising Seq, and whether there are more. It reads
+// the journal from its start: the time it takes grows with the journal.
+func (d *Desk) Rows(ctx context.Context, f RowFilter) (rows []Row, more bool, err error) {
+	v, err := d.View(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	end := v.Standing().Seq
+	reasons := &reasonReader{r: d.st.Outbox.Read(0)}
+	defer reasons.r.Close() // read only
+	r := d.st.Dir.Read(1)
+	defer r.Close() // read only
+	for ctx.Err() == nil {
+		frame, err := r.Next()
+		if errors.Is(err, io.EOF) || err == nil && frame.First > end {
+			return rows, false, nil
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		if f.Seq != 0 && (f.Seq < frame.First || f.Seq >= frame.First+frame.Count) {
+			continue
+		}
+		if f.ID != "" && !bytes.Contains(frame.Payload, []byte(f.ID)) {
+			continue
+		}
+		e, err := decodeFrame(&frame)
+		if err != nil {
+			return nil, false, err
+		}
+		b, ok := e.Body.(*engine.Batch)
+		if !ok {
+			continue
+		}
+		for row := range b.Len {
+			if !f.wants(e.Seq+engine.Seq(row), b, row) {
+				continue
+			}
+			reason, err := reasons.of(e.Seq + engine.Seq(row))
+			if err != nil {
+				return nil, false, err
+			}
+			if f.Outcome != nil && reason != *f.Outcome {
+				continue
+			}
+			if f.Limit > 0 && len(rows) == f.Limit {
+				return rows, true, nil
+			}
+			rows = append(rows, makeRow(v, e, b, row, reason))
+		}
+	}
+	return nil, false, ctx.Err()
+}
+
+func (f *RowFilter) wants(seq engine.Seq, b *engine.Batch, row int) bool {
+	if f.Seq != 0 && f.Seq != seq || f.ID != "" && string(b.ID.At(row)) != f.ID {
+		return false
+	}
+	if f.Subject == "" {
+		return true
+	}
+	subject, _ := b.Subject.At(row)
+	return subject == f.Subject
+}
+
+// reasonReader goes through the rejections of the outbox beside the rows of the journal.
+type reasonReader struct {
+	r    *store.OutboxReader
+	list []engine.Rejection
+	done bool
+}
+
+func (r *reasonReader) of(seq engine.Seq) (engine.Reason, error) {
+	for {
+		for len(r.list) > 0 && r.list[0].Seq < seq {
+			r.list = r.list[1:]
+		}
+		if len(r.list) > 0 {
+			if r.list[0].Seq == seq {
+				return r.list[0].Reason, nil
+			}
+			return engine.Accepted, nil
+		}
+		if r.done {
+			return engine.Accepted, nil
+		}
+		rec, _, err := r.r.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			r.done = true
+		case err != nil:
+			return 0, err
+		case rec.Kind == store.RejectionsRecord:
+			if r.list, err = store.DecodeRejections(rec.Body); err != nil {
+				return 0, fmt.Errorf("read rejections of entry %d: %w", rec.Seq, err)
+			}
+		}
+	}
+}
+
+func makeRow(v *engine.View, e *engine.Entry, b *engine.Batch, row int, reason engine.Reason) Row {
+	out := Row{
+		Seq: e.Seq + engine.Seq(row), At: e.At, Origin: b.Origin.Source, Outcome: reason,
+		Offset: b.Origin.Offset[row],
+	}
+	out.Partition, _ = b.Origin.Partition.At(row)
+	for i := range b.Malformed {
+		if m := &b.Malformed[i]; m.Row == row {
+			out.Fault, out.Raw, out.Size = m.Fault, m.Raw, m.Size
+			return out
+		}
+	}
+	out.Source, _ = b.Source.At(row)
+	out.Type, _ = b.Type.At(row)
+	out.Subject, _ = b.Subject.At(row)
+	out.ID = string(b.ID.At(row))
+	out.Time, out.Defaulted = b.Time[row], b.TimeDefaulted.Has(row)
+	out.Rest = string(b.Rest.At(row))
+	out.Data = map[string]string{}
+	for i := range b.Props {
+		if text, ok := cell(&b.Props[i], row); ok {
+			out.Data[strings.TrimPrefix(b.Props[i].Path, "data.")] = text
+		}
+	}
+	owners, _ := v.Subject(out.Subject)
+	for _, o := range owners {
+		if o.From <= out.Time && out.Time < o.To {
+			out.Account = o.Account
+		}
+	}
+	return out
+}
+
+// cell returns the text of a property of a row.
+func cell(c *engine.Column, row int) (string, bool) {
+	switch c.Kind {
+	case engine.TextColumn, engine.WideColumn:
+		return c.Text.At(row)
+	case engine.NumberColumn:
+		return c.Numbers[row].String(), c.Present.Has(row)
+	}
+	if c.Bools.Has(row) {
+		return "true", c.Present.Has(row)
+	}
+	return "false", c.Present.Has(row)
+}
