@@ -85,8 +85,17 @@ func appendPrice(b []byte, p *Price) []byte {
 }
 
 func readPrice(r *reader) Price {
+	p := readOverride(r)
+	if p.Model == 0 {
+		r.fail("model")
+	}
+	return p
+}
+
+// readOverride reads the price that holds an override's fields; it need not have a model.
+func readOverride(r *reader) Price {
 	return Price{
-		Key: r.string(), Model: Model(r.between(uint64(Flat), uint64(Package), "model")),
+		Key: r.string(), Model: Model(r.upTo(uint64(Package), "model")),
 		Meter: r.string(),
 		Match: readList(r, 2, func(r *reader) Match {
 			return Match{Dim: r.string(), Values: readStrings(r)}
@@ -159,7 +168,8 @@ func readSubscription(r *reader) Subscription {
 		From: r.micros(), To: r.micros(),
 		Overrides: readList(r, 20, func(r *reader) Override {
 			return Override{
-				Price: r.string(), Fields: PriceFields(r.upTo(1<<16-1, "fields")), Value: readPrice(r),
+				Price: r.string(), Fields: PriceFields(r.upTo(1<<16-1, "fields")),
+				Value: readOverride(r),
 			}
 		}),
 	}

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"bytes"
 	"cmp"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -12,6 +13,11 @@ import (
 	"billctl/engine"
 	"billctl/engine/decimal"
 	"billctl/fixtures"
+)
+
+var (
+	seeds     = flag.Int("seeds", 200, "random logs of TestRestoreAndShards")
+	firstSeed = flag.Uint64("seed", 1, "the first of them")
 )
 
 // mapKeys is engine.Keys as a map.
@@ -290,18 +296,19 @@ func owned(subject, account string, from engine.Micros) engine.Ownership {
 // another number of shards; then from the start in some number of shards, from entries that went
 // through their bytes; then cut into other batches. All must say the same and end in one state.
 func TestRestoreAndShards(t *testing.T) {
-	const seeds = 1000
 	rejections, documents, refusals := 0, 0, 0
-	for seed := uint64(1); seed <= seeds; seed++ {
+	for i := range *seeds {
+		seed := *firstSeed + uint64(i)
 		out, err := checkLog(seed)
 		if err != nil {
-			t.Fatalf("seed %d: %v\nrepeat with: go test ./engine -run 'TestRestoreAndShards'", seed, err)
+			t.Fatalf("seed %d: %v\nrepeat with: go test ./engine -run TestRestoreAndShards "+
+				"-args -seeds 1 -seed %d", seed, err, seed)
 		}
 		rejections += len(out.rejections)
 		documents += len(out.documents)
 		refusals += len(out.refusals)
 	}
-	t.Logf("%d seeds: %d documents, %d rejections, %d refusals", seeds, documents, rejections, refusals)
+	t.Logf("%d seeds: %d documents, %d rejections, %d refusals", *seeds, documents, rejections, refusals)
 }
 
 func checkLog(seed uint64) (*outcome, error) {

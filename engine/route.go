@@ -104,7 +104,8 @@ func (e *Engine) addLeg(r *route, index int32, t Micros) {
 		r.late = r.late || closed != Past && e.watermark >= closed.plus(e.settings.Reopen)
 	} else {
 		l.terms = e.bind(index, l.start)
-		r.late = r.late || l.end <= b.next // closed, and forgotten since
+		// Closed, and forgotten since; unless an automatic subscription reaches back to it.
+		r.late = r.late || l.end <= b.next && from == b.From
 	}
 	e.legs = append(e.legs, l)
 }

@@ -2,7 +2,10 @@ package formats
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"strings"
 	"testing"
+	"time"
 
 	"billctl/engine"
 )
@@ -86,4 +89,84 @@ func TestTablesForget(t *testing.T) {
 	if b.paths.count > keptPaths+10 || len(b.columns) > keptColumns+engine.MaxColumns {
 		t.Errorf("%d paths and %d columns are kept", b.paths.count, len(b.columns))
 	}
+}
+
+// randomEvent returns an event, sometimes with a fault of its meaning.
+func randomEvent(r *rand.Rand) string {
+	members := []string{
+		`"id":` + randomText(r), `"source":"s"`, `"type":"t` + fmt.Sprint(r.IntN(3)) + `"`,
+		`"subject":` + randomText(r),
+	}
+	if r.IntN(2) == 0 {
+		members = append(members, `"specversion":"1.0"`)
+	}
+	if r.IntN(2) == 0 {
+		at := time.UnixMicro(r.Int64N(int64(engine.MaxTime))).In(
+			time.FixedZone("", (r.IntN(27*60)-13*60)*60))
+		members = append(members, `"time":"`+at.Format(time.RFC3339Nano)+`"`)
+	}
+	for range r.IntN(3) {
+		members = append(members, randomName(r)+":"+randomValue(r, 2))
+	}
+	if r.IntN(4) > 0 {
+		members = append(members, `"data":`+randomObject(r, 3))
+	}
+	r.Shuffle(len(members), func(i, j int) { members[i], members[j] = members[j], members[i] })
+	return "{" + space(r) + strings.Join(members, space(r)+","+space(r)) + space(r) + "}"
+}
+
+func space(r *rand.Rand) string { return []string{"", "", "", " ", "\t ", "\r"}[r.IntN(6)] }
+
+func randomObject(r *rand.Rand, depth int) string {
+	var members []string
+	for range r.IntN(6) {
+		members = append(members, randomName(r)+space(r)+":"+space(r)+randomValue(r, depth-1))
+	}
+	return "{" + space(r) + strings.Join(members, space(r)+","+space(r)) + space(r) + "}"
+}
+
+func randomName(r *rand.Rand) string {
+	names := []string{`"a"`, `"b"`, `"\u0062"`, `"a.b"`, `"a\\b"`, `"model"`, `"input_tokens"`, `""`,
+		`"k\"q"`, `"é"`, `"\u00e9"`, `"\u0001"`}
+	if r.IntN(3) == 0 {
+		return fmt.Sprintf(`"n%d"`, r.IntN(1000))
+	}
+	return names[r.IntN(len(names))]
+}
+
+func randomText(r *rand.Rand) string {
+	parts := []string{"a", "customer", "0123456789", `\n`, `\"`, `\\`, `\/`, `\u00e9`, `\ud83d\ude00`,
+		`\ud83d`, `\u0000`, "é", "😀", "\u2028", "<&>", "\x7f", `\u001f`}
+	var s string
+	for range 1 + r.IntN(5) {
+		n := len(parts)
+		if r.IntN(50) > 0 {
+			n = 9
+		}
+		s += parts[r.IntN(n)]
+	}
+	return `"` + s + `"`
+}
+
+func randomValue(r *rand.Rand, depth int) string {
+	switch n := r.IntN(11); {
+	case n < 3:
+		return randomText(r)
+	case n < 6:
+		numbers := []string{"0", "-0", "1", "-1.50", "1e3", "1E+2", "12345678901234567890", "1e20",
+			"0.000000000000000001", "0.0000000000000000001", "1e-18", "99999999999999999999.9",
+			"1.000000000000000000000", "3.14"}
+		return numbers[r.IntN(len(numbers))]
+	case n == 6:
+		return []string{"true", "false", "null"}[r.IntN(3)]
+	case n == 7 && depth > 0:
+		var list []string
+		for range r.IntN(4) {
+			list = append(list, randomValue(r, depth-1))
+		}
+		return "[" + space(r) + strings.Join(list, space(r)+","+space(r)) + space(r) + "]"
+	case n > 7 && depth > 0:
+		return randomObject(r, depth)
+	}
+	return fmt.Sprint(r.IntN(100))
 }

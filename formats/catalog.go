@@ -69,7 +69,45 @@ type subPlaces struct {
 // It fails with Faults where the files are at fault, and with the error of fsys where it can't
 // be read.
 func ReadCatalog(fsys fs.FS) (*Catalog, error) {
-	r := &catalogReader{
+	r := newCatalogReader()
+	if err := r.walk(fsys); err != nil {
+		return nil, err
+	}
+	return r.result()
+}
+
+// ReadAccounts reads one file of accounts, named *.csv or *.jsonl, against the plans of a catalog,
+// and returns the accounts alone. The catalog's own accounts do not count: those of the file may be
+// among them. It fails as ReadCatalog does; faults of the file have its name alone.
+func ReadAccounts(fsys fs.FS, name string, data []byte) (*Catalog, error) {
+	r := newCatalogReader()
+	if err := r.walk(fsys); err != nil {
+		return nil, err
+	}
+	clear(r.accounts)
+	clear(r.subjects)
+	r.c.Accounts = nil
+	if len(data) > maxTable {
+		r.tooLarge(name, maxTable)
+		return r.result()
+	}
+	if src, fault := newSource(name, data); fault != nil {
+		r.faults.list = append(r.faults.list, fault)
+	} else if path.Ext(name) == ".jsonl" {
+		r.accountsJSONL(src)
+	} else {
+		r.accountsCSV(src)
+	}
+	c, err := r.result()
+	if err != nil {
+		return nil, err
+	}
+	c.Meters, c.Plans, c.Defaults = nil, nil, nil
+	return c, nil
+}
+
+func newCatalogReader() *catalogReader {
+	return &catalogReader{
 		faults:     &faultList{},
 		zones:      map[string]*engine.Zone{},
 		subjects:   map[string]place{},
@@ -81,6 +119,10 @@ func ReadCatalog(fsys fs.FS) (*Catalog, error) {
 			defaultAt: map[string]place{},
 		},
 	}
+}
+
+// walk reads the files of a catalog.
+func (r *catalogReader) walk(fsys fs.FS) error {
 	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -94,13 +136,24 @@ func ReadCatalog(fsys fs.FS) (*Catalog, error) {
 		return r.file(fsys, name, d)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read catalog: %w", err)
+		return fmt.Errorf("read catalog: %w", err)
 	}
+	return nil
+}
+
+func (r *catalogReader) result() (*Catalog, error) {
 	r.finish()
 	if err := r.faults.err(); err != nil {
 		return nil, err
 	}
 	return r.c, nil
+}
+
+func (r *catalogReader) tooLarge(name string, limit int64) {
+	r.unread = true
+	at := place{&source{name: name}, 1, 1, 1}
+	const hint = "cut it; many accounts belong into accounts.csv or accounts.jsonl"
+	r.faults.add(at, hint, "the file has more than %d MiB", limit>>20)
 }
 
 // catalogReader gathers a catalog. Accounts wait until all plans are known.
@@ -132,9 +185,7 @@ func (r *catalogReader) file(fsys fs.FS, name string, d fs.DirEntry) error {
 		limit = maxTable
 	}
 	if info.Size() > limit {
-		r.unread = true
-		at := place{&source{name: name}, 1, 1, 1}
-		r.faults.add(at, "cut it; many accounts belong into accounts.csv or accounts.jsonl", "the file has more than %d MiB", limit>>20)
+		r.tooLarge(name, limit)
 		return nil
 	}
 	data, err := fs.ReadFile(fsys, name)

@@ -23,7 +23,8 @@ type Fault struct {
 	Hint    string // a sentence that says what to write; may be empty
 }
 
-// Error returns the place and the message: "plans/pro.yaml:14:12: price \"0,002\" is not a decimal".
+// Error returns the place and the message, "plans/pro.yaml:14:12: price \"0,002\" is not a
+// decimal".
 func (f *Fault) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s", f.File, f.Line, f.Column, f.Message)
 }

@@ -45,7 +45,8 @@ func TestManyAccounts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("%s: %d accounts in %v", f.name, len(c.Accounts), time.Since(start).Round(time.Millisecond))
+		t.Logf("%s: %d accounts in %v", f.name, len(c.Accounts),
+			time.Since(start).Round(time.Millisecond))
 		if first == nil {
 			first = c
 		}
@@ -166,6 +167,18 @@ func wantedPlan(t *testing.T) engine.Plan {
 			},
 			{Key: "box", Model: engine.Package, Meter: "tokens_out", Size: dec("100"), Amount: dec("2")},
 		},
+	}
+}
+
+// TestLineEnds counts lines that end in "\r\n", after a comment too, as editors do.
+func TestLineEnds(t *testing.T) {
+	for _, end := range []string{"\n", "\r\n", "\r"} {
+		text := strings.ReplaceAll("# one\nmeters: # two\n\n  - x # four\n", "\n", end)
+		_, err := ReadCatalog(fstest.MapFS{"c.yaml": {Data: []byte(text)}})
+		const want = `c.yaml:4:5: a meter must be a mapping, not "x"`
+		if err == nil || err.Error() != want {
+			t.Errorf("with %q: error is %v, want %s", end, err, want)
+		}
 	}
 }
 

@@ -26,15 +26,21 @@ func decodeLine(t testing.TB, line string) *engine.Batch {
 	return b
 }
 
-// TestMalformedEvents names every way in which a line is no event.
-func TestMalformedEvents(t *testing.T) {
-	// with is an event with further members, which begin at byte 50.
-	with := func(members string) string {
-		return `{"id":"1","source":"s","type":"t","subject":"x"  ,` + members + `}`
-	}
-	data := func(members string) string { return with(`"data":{` + members + `}`) }
+// with is an event with further members, which begin at byte 51.
+func with(members string) string {
+	return `{"id":"1","source":"s","type":"t","subject":"x"  ,` + members + `}`
+}
+
+// withData is an event with these members of data, which begin at byte 59.
+func withData(members string) string { return with(`"data":{` + members + `}`) }
+
+// malformedLine is a line and what is wrong with it.
+type malformedLine struct{ line, fault string }
+
+// TestMalformedMembers names every way in which a JSON object is no event.
+func TestMalformedMembers(t *testing.T) {
 	timed := func(s string) string { return with(`"time":"` + s + `"`) }
-	for _, c := range []struct{ line, fault string }{
+	checkMalformed(t, []malformedLine{
 		{`[]`, `'[' instead of an event, which is a JSON object, at byte 1`},
 		{`x`, `'x' instead of an event, which is a JSON object, at byte 1`},
 		{`{}`, "event has no id"},
@@ -49,9 +55,9 @@ func TestMalformedEvents(t *testing.T) {
 		{`{"id":"1","id":"1"}`, `duplicate key "id" at byte 11`},
 		{`{"id":"1","\u0069d":"1"}`, `duplicate key "id" at byte 11`},
 		{with(`"a":{"b":1,"\u0062":2}`), `duplicate key "b" at byte 62`},
-		{data(`"a":1,"a":2`), `duplicate key "a" at byte 65`},
-		{data(`"a":{"b":1,"b":2}`), `duplicate key "b" at byte 70`},
-		{data(`"a":[{"b":1},{"b":1,"b":2}]`), `duplicate key "b" at byte 79`},
+		{withData(`"a":1,"a":2`), `duplicate key "a" at byte 65`},
+		{withData(`"a":{"b":1,"b":2}`), `duplicate key "b" at byte 70`},
+		{withData(`"a":[{"b":1},{"b":1,"b":2}]`), `duplicate key "b" at byte 79`},
 		{with(`"specversion":"0.3"`), `specversion "0.3" is not "1.0" at byte 65`},
 		{with(`"specversion":1.0`), "specversion is not a string at byte 65"},
 		{with(`"data":[]`), "data is not an object at byte 58"},
@@ -77,30 +83,36 @@ func TestMalformedEvents(t *testing.T) {
 			`time "1970-01-01T00:00:00+00:01" is not in 1970 to 2199 at byte 58`},
 		{timed("2199-12-31T23:59:59.999999999-00:01"),
 			`time "2199-12-31T23:59:59.999999999-00:01" is not in 1970 to 2199 at byte 58`},
-		{data(`"a":01`), `bad number "01" at byte 63`},
-		{data(`"a":+1`), `bad number "+1" at byte 63`},
-		{data(`"a":1.`), `bad number "1." at byte 63`},
-		{data(`"a":NaN`), `'N' instead of a value at byte 63`},
-		{data(`"a":nul`), `'n' instead of a value at byte 63`},
-		{data(`"a":`), `'}' instead of a value at byte 63`},
-		{data(`"a"1`), `'1' instead of a colon at byte 62`},
-		{data(`"a":1,`), `'}' instead of a member's name at byte 65`},
-		{data(`"a":1 "b":2`), `'"' instead of a comma or the end of the object at byte 65`},
-		{data(`"a":[1 2]`), `'2' instead of a comma or the end of the array at byte 66`},
-		{data(`"a":[1,]`), `']' instead of a value at byte 66`},
-		{data(`a:1`), `'a' instead of a member's name at byte 59`},
-		{data("\"a\":\"\xff\""), "invalid UTF-8 at byte 64"},
-		{data("\"a\":\"b\xc3\\u00e9\""), "invalid UTF-8 at byte 65"},
-		{data("\xff"), "invalid UTF-8 at byte 59"},
-		{data("\"a\":\"x\ty\""), "control character 0x09 inside a string at byte 65"},
-		{data("\"a\":\"\\n\ty\""), "control character 0x09 inside a string at byte 66"},
-		{data(`"a":"\x"`), "unknown escape at byte 64"},
-		{data(`"a":"\u12g4"`), "unknown escape at byte 64"},
-		{data(`"a":"\ud83d"`), "half of a surrogate pair at byte 64"},
-		{data(`"a":"\udc00\ud83d"`), "half of a surrogate pair at byte 64"},
-		{data(`"a":"\ud83d\u0041"`), "half of a surrogate pair at byte 64"},
-		{data(`"a":"x\u0000"`), "NUL character at byte 65"},
-		{data(`"a":["x\u0000"]`), "NUL character at byte 66"},
+	})
+}
+
+// TestMalformedJSON names every way in which a line is not the JSON that is read here.
+func TestMalformedJSON(t *testing.T) {
+	checkMalformed(t, []malformedLine{
+		{withData(`"a":01`), `bad number "01" at byte 63`},
+		{withData(`"a":+1`), `bad number "+1" at byte 63`},
+		{withData(`"a":1.`), `bad number "1." at byte 63`},
+		{withData(`"a":NaN`), `'N' instead of a value at byte 63`},
+		{withData(`"a":nul`), `'n' instead of a value at byte 63`},
+		{withData(`"a":`), `'}' instead of a value at byte 63`},
+		{withData(`"a"1`), `'1' instead of a colon at byte 62`},
+		{withData(`"a":1,`), `'}' instead of a member's name at byte 65`},
+		{withData(`"a":1 "b":2`), `'"' instead of a comma or the end of the object at byte 65`},
+		{withData(`"a":[1 2]`), `'2' instead of a comma or the end of the array at byte 66`},
+		{withData(`"a":[1,]`), `']' instead of a value at byte 66`},
+		{withData(`a:1`), `'a' instead of a member's name at byte 59`},
+		{withData("\"a\":\"\xff\""), "invalid UTF-8 at byte 64"},
+		{withData("\"a\":\"b\xc3\\u00e9\""), "invalid UTF-8 at byte 65"},
+		{withData("\xff"), "invalid UTF-8 at byte 59"},
+		{withData("\"a\":\"x\ty\""), "control character 0x09 inside a string at byte 65"},
+		{withData("\"a\":\"\\n\ty\""), "control character 0x09 inside a string at byte 66"},
+		{withData(`"a":"\x"`), "unknown escape at byte 64"},
+		{withData(`"a":"\u12g4"`), "unknown escape at byte 64"},
+		{withData(`"a":"\ud83d"`), "half of a surrogate pair at byte 64"},
+		{withData(`"a":"\udc00\ud83d"`), "half of a surrogate pair at byte 64"},
+		{withData(`"a":"\ud83d\u0041"`), "half of a surrogate pair at byte 64"},
+		{withData(`"a":"x\u0000"`), "NUL character at byte 65"},
+		{withData(`"a":["x\u0000"]`), "NUL character at byte 66"},
 		{with(`"a":1`) + ` {}`, "text after the end of the object at byte 58"},
 		{`{"id":"1`, "line ends inside a string"},
 		{`{"id":"\`, "unknown escape at byte 8"},
@@ -109,14 +121,19 @@ func TestMalformedEvents(t *testing.T) {
 		{`{"id"`, "line ends where a colon is expected"},
 		{`{"a":`, "line ends where a value is expected"},
 		{`{"a":tru`, "'t' instead of a value at byte 6"},
-		{data(`"` + strings.Repeat("p", 1020) + `":1`),
+		{withData(`"` + strings.Repeat("p", 1020) + `":1`),
 			"path of a property is longer than 1024 bytes at byte 1083"},
-		{data(strings.Repeat(`"a":{`, 31) + strings.Repeat("}", 31)),
+		{withData(strings.Repeat(`"a":{`, 31) + strings.Repeat("}", 31)),
 			"nesting deeper than 32 at byte 213"},
 		{with(`"a":` + strings.Repeat(`[`, 32) + strings.Repeat("]", 32)),
 			"nesting deeper than 32 at byte 86"},
-		{data(manyMembers(257)), "event has more than 256 properties"},
-	} {
+		{withData(manyMembers(257)), "event has more than 256 properties"},
+	})
+}
+
+func checkMalformed(t *testing.T, lines []malformedLine) {
+	t.Helper()
+	for _, c := range lines {
 		b := decodeLine(t, c.line)
 		got := "no fault"
 		if len(b.Malformed) == 1 {
@@ -499,86 +516,6 @@ func TestAgainstReference(t *testing.T) {
 	if good < 3000 || bad < 1000 {
 		t.Errorf("%d good and %d bad lines are a weak test", good, bad)
 	}
-}
-
-// randomEvent returns an event, sometimes with a fault of its meaning.
-func randomEvent(r *rand.Rand) string {
-	members := []string{
-		`"id":` + randomText(r), `"source":"s"`, `"type":"t` + fmt.Sprint(r.IntN(3)) + `"`,
-		`"subject":` + randomText(r),
-	}
-	if r.IntN(2) == 0 {
-		members = append(members, `"specversion":"1.0"`)
-	}
-	if r.IntN(2) == 0 {
-		at := time.UnixMicro(r.Int64N(int64(engine.MaxTime))).In(
-			time.FixedZone("", (r.IntN(27*60)-13*60)*60))
-		members = append(members, `"time":"`+at.Format(time.RFC3339Nano)+`"`)
-	}
-	for range r.IntN(3) {
-		members = append(members, randomName(r)+":"+randomValue(r, 2))
-	}
-	if r.IntN(4) > 0 {
-		members = append(members, `"data":`+randomObject(r, 3))
-	}
-	r.Shuffle(len(members), func(i, j int) { members[i], members[j] = members[j], members[i] })
-	return "{" + space(r) + strings.Join(members, space(r)+","+space(r)) + space(r) + "}"
-}
-
-func space(r *rand.Rand) string { return []string{"", "", "", " ", "\t ", "\r"}[r.IntN(6)] }
-
-func randomObject(r *rand.Rand, depth int) string {
-	var members []string
-	for range r.IntN(6) {
-		members = append(members, randomName(r)+space(r)+":"+space(r)+randomValue(r, depth-1))
-	}
-	return "{" + space(r) + strings.Join(members, space(r)+","+space(r)) + space(r) + "}"
-}
-
-func randomName(r *rand.Rand) string {
-	names := []string{`"a"`, `"b"`, `"\u0062"`, `"a.b"`, `"a\\b"`, `"model"`, `"input_tokens"`, `""`,
-		`"k\"q"`, `"é"`, `"\u00e9"`, `"\u0001"`}
-	if r.IntN(3) == 0 {
-		return fmt.Sprintf(`"n%d"`, r.IntN(1000))
-	}
-	return names[r.IntN(len(names))]
-}
-
-func randomText(r *rand.Rand) string {
-	parts := []string{"a", "customer", "0123456789", `\n`, `\"`, `\\`, `\/`, `\u00e9`, `\ud83d\ude00`,
-		`\ud83d`, `\u0000`, "é", "😀", "\u2028", "<&>", "\x7f", `\u001f`}
-	var s string
-	for range 1 + r.IntN(5) {
-		n := len(parts)
-		if r.IntN(50) > 0 {
-			n = 9
-		}
-		s += parts[r.IntN(n)]
-	}
-	return `"` + s + `"`
-}
-
-func randomValue(r *rand.Rand, depth int) string {
-	switch n := r.IntN(11); {
-	case n < 3:
-		return randomText(r)
-	case n < 6:
-		numbers := []string{"0", "-0", "1", "-1.50", "1e3", "1E+2", "12345678901234567890", "1e20",
-			"0.000000000000000001", "0.0000000000000000001", "1e-18", "99999999999999999999.9",
-			"1.000000000000000000000", "3.14"}
-		return numbers[r.IntN(len(numbers))]
-	case n == 6:
-		return []string{"true", "false", "null"}[r.IntN(3)]
-	case n == 7 && depth > 0:
-		var list []string
-		for range r.IntN(4) {
-			list = append(list, randomValue(r, depth-1))
-		}
-		return "[" + space(r) + strings.Join(list, space(r)+","+space(r)) + space(r) + "]"
-	case n > 7 && depth > 0:
-		return randomObject(r, depth)
-	}
-	return fmt.Sprint(r.IntN(100))
 }
 
 var holeOrLine = regexp.MustCompile(`\x00{8,}|\n`)

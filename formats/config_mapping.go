@@ -5,7 +5,8 @@ import "strings"
 // mapping reads how rows that are no CloudEvents become events; nil after a fault.
 func (r *configReader) mapping(n *node) *Mapping {
 	before := len(r.faults.list)
-	f := fieldsOf(r.faults, n, "mapping", "id", "source", "type", "subject", "time", "data", "delimiter")
+	f := fieldsOf(r.faults, n, "mapping",
+		"id", "source", "type", "subject", "time", "data", "delimiter")
 	if f == nil {
 		return nil
 	}

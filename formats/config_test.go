@@ -115,8 +115,8 @@ func TestConfigFaults(t *testing.T) {
 }
 
 func TestDurationText(t *testing.T) {
-	for _, d := range []engine.Micros{0, 1, 1500, engine.Second, 90 * engine.Minute, 35 * engine.OneDay,
-		engine.OneDay + engine.Hour + engine.Minute + engine.Second + 1001} {
+	for _, d := range []engine.Micros{0, 1, 1500, engine.Second, 90 * engine.Minute,
+		35 * engine.OneDay, engine.OneDay + engine.Hour + engine.Minute + engine.Second + 1001} {
 		got, fault := parseDuration(durationText(d))
 		if got != d || fault != "" {
 			t.Errorf("%s is read as %d, not %d %s", durationText(d), got, d, fault)

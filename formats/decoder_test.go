@@ -490,8 +490,9 @@ func benchmarkLines(n int) []byte {
 	for i := range n {
 		at := time.UnixMilli(1_772_323_794_777 + int64(i)*13).UTC().Format("2006-01-02T15:04:05.000Z")
 		data = fmt.Appendf(data, `{"id":"%08x-%04x-4%03x-8%03x-%012x","source":"/svc",`+
-			`"type":"llm.request","subject":"cust-%05d","time":"%s","data":{"input_tokens":%d,"output_tokens":%d,`+
-			`"model":"large-%d","region":"eu"}}`+"\n", r.Uint32(), r.Uint32()&0xffff, r.Uint32()&0xfff,
+			`"type":"llm.request","subject":"cust-%05d","time":"%s",`+
+			`"data":{"input_tokens":%d,"output_tokens":%d,"model":"large-%d","region":"eu"}}`+"\n",
+			r.Uint32(), r.Uint32()&0xffff, r.Uint32()&0xfff,
 			r.Uint32()&0xfff, r.Uint64()&0xffffffffffff, r.IntN(20_000), at, r.IntN(5000), r.IntN(900),
 			r.IntN(4))
 	}

@@ -34,7 +34,9 @@ func (d *differ) accounts() {
 			d.out.Zones = append(d.out.Zones, d.c.zones[a.Zone])
 		}
 	}
-	slices.SortFunc(d.out.Zones, func(a, b *engine.Zone) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(d.out.Zones, func(a, b *engine.Zone) int {
+		return strings.Compare(a.Name, b.Name)
+	})
 	ids := make([]string, 0, len(diffs))
 	for id := range diffs {
 		ids = append(ids, id)
@@ -244,7 +246,8 @@ func (d *differ) sameSubscription(a *Account, old *engine.AccountState, was, s *
 
 // fits checks a subscription against the journaled ones of the account: those that the catalog
 // leaves out go on.
-func (d *differ) fits(a *Account, s *engine.Subscription, at *subPlaces, old *engine.AccountState) bool {
+func (d *differ) fits(a *Account, s *engine.Subscription, at *subPlaces,
+	old *engine.AccountState) bool {
 	zone := d.c.zones[a.Zone]
 	for i := range old.Subscriptions {
 		o := &old.Subscriptions[i]

@@ -119,7 +119,7 @@ plans:
     currency: EUR
     prices:
       - {key: base, model: flat, amount: "29.00", timing: advance}
-      - {key: use, meter: calls, model: graduated, tiers: [{up_to: 1000, unit: 0.002}, {unit: 0.001}]}
+      - {key: use, meter: calls, model: volume, tiers: [{up_to: 1000, unit: 0.002}, {unit: 0.001}]}
 accounts:
   - id: acme
     timezone: Europe/Berlin
@@ -190,7 +190,7 @@ func planChanges() []catalogChange {
     effective: %s
     currency: EUR
     prices:
-      - {key: use, meter: calls, model: graduated, tiers: [{up_to: 1000, unit: 0.0018}, {unit: 0.001}]}
+      - {key: use, meter: calls, model: volume, tiers: [{up_to: 1000, unit: 0.0018}, {unit: 0.001}]}
       - {key: fee, model: flat, amount: 1}
 accounts:`
 	return []catalogChange{
@@ -206,8 +206,8 @@ accounts:`
 			"      - {key: base",
 			"c.yaml:7:15: price new is not in the journal's plan pro version 1"},
 		{"prices in another order", "{key: base, model: flat, amount: \"29.00\", timing: advance}\n" +
-			"      - {key: use, meter: calls, model: graduated, tiers: [{up_to: 1000, unit: 0.002}, " +
-			"{unit: 0.001}]}", "{key: use, meter: calls, model: graduated, tiers: [{up_to: 1000, unit: " +
+			"      - {key: use, meter: calls, model: volume, tiers: [{up_to: 1000, unit: 0.002}, " +
+			"{unit: 0.001}]}", "{key: use, meter: calls, model: volume, tiers: [{up_to: 1000, unit: " +
 			"0.002}, {unit: 0.001}]}\n      - {key: base, model: flat, amount: \"29.00\", timing: " +
 			"advance}",
 			"c.yaml:4:10: the prices of plan pro version 1 stand in another order in the journal"},
@@ -254,6 +254,26 @@ func accountChanges() []catalogChange {
 	}
 }
 
+// TestEndedSubscription wants an end that has come to stay what it is, and one to come to move.
+func TestEndedSubscription(t *testing.T) {
+	until := func(to string) *Catalog {
+		return parse(t, strings.Replace(baseCatalog, "from: 2026-01-01}]\n  - {id: b",
+			"from: 2026-01-01, to: "+to+"}]\n  - {id: b", 1))
+	}
+	j := newJournal(t, testNow)
+	j.take(until("2026-12-01"))
+	j.take(until("2026-11-15"))
+	j.at = instant(t, "2026-11-14T22:56:00Z")
+	_, err := Diff(j.view(), until("2026-12-01"), j.at)
+	const want = "c.yaml:13:55: subscription main of account acme ended at 2026-11-15"
+	if err == nil || err.Error() != want {
+		t.Errorf("error is %v, want %s", err, want)
+	}
+	if open, err := Diff(j.view(), parse(t, baseCatalog), j.at); err == nil {
+		t.Errorf("a subscription without its end is taken up again: %q", open.Words)
+	}
+}
+
 // TestDiffOfSubjects moves subjects between accounts, with and without events that counted.
 func TestDiffOfSubjects(t *testing.T) {
 	accounts := func(a, b string) string {
@@ -266,7 +286,8 @@ func TestDiffOfSubjects(t *testing.T) {
 	j := newJournal(t, testNow)
 	j.take(parse(t, accounts("x, y", "z")))
 	d := j.take(parse(t, accounts("y", "x, z")))
-	wantWords(t, d, "subject x moves from acme to beta with all its events, none of which has counted yet")
+	wantWords(t, d,
+		"subject x moves from acme to beta with all its events, none of which has counted yet")
 	j.use("x", "call")
 	if owner, _ := j.view().Subject("x"); lastOwner(owner).Account != "beta" {
 		t.Fatalf("owners are %v", owner)

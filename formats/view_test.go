@@ -16,12 +16,13 @@ func sampleInvoice(t *testing.T) *engine.Invoice {
 	cents := decimal.AmountOf
 	start, end := instant(t, "2026-08-31T22:00:00Z"), instant(t, "2026-09-30T22:00:00Z")
 	return &engine.Invoice{
-		Kind: engine.PeriodInvoice, Account: "acme", AccountName: "ACME \"Größe\" \x1b[31m\n& Söhne <x>",
-		Subscription: "main", Plan: "pro", Version: 2, Currency: "EUR", Digits: 2,
+		Kind: engine.PeriodInvoice, Account: "acme",
+		AccountName: "ACME \"Größe\" \x1b[31m\n& Söhne <x>", Subscription: "main",
+		Plan: "pro", Version: 2, Currency: "EUR", Digits: 2,
 		Zone: "Europe/Berlin", Start: start, End: end, StartDate: "2026-09-01",
 		Lines: []engine.Line{
-			{Price: "base", Model: engine.Flat, Exact: rat(29, 1), Amount: cents(2900), Quantity: rat(1, 1),
-				Billable: rat(1, 1), From: end, To: instant(t, "2026-10-31T23:00:00Z")},
+			{Price: "base", Model: engine.Flat, Exact: rat(29, 1), Amount: cents(2900),
+				From: end, To: instant(t, "2026-10-31T23:00:00Z")},
 			{Price: "output", Model: engine.Graduated, Meter: "tokens_out", Unit: "token",
 				Group:    []engine.GroupValue{{Dim: "model", Value: "large"}, {Dim: "region", Absent: true}},
 				Quantity: rat(1234567, 1), Billable: rat(3703, 3), Exact: rat(12343333, 5000000),
@@ -89,8 +90,8 @@ func invoiceText(t *testing.T, inv *engine.Invoice) string {
 }
 
 func TestInvoiceKey(t *testing.T) {
-	inv := &engine.Invoice{Kind: engine.CorrectionInvoice, Account: "a/b ü%", Subscription: "m.a_i@n:-",
-		StartDate: "2026-01-01T12:00:00Z"}
+	inv := &engine.Invoice{Kind: engine.CorrectionInvoice, Account: "a/b ü%",
+		Subscription: "m.a_i@n:-", StartDate: "2026-01-01T12:00:00Z"}
 	const want = "a%2Fb%20%C3%BC%25/m.a_i@n:-/2026-01-01T12:00:00Z/correction"
 	if got := InvoiceKey(inv); got != want {
 		t.Errorf("key is %s, want %s", got, want)

@@ -16,14 +16,14 @@ import (
 func InvoiceText(w io.Writer, inv *engine.Invoice) error {
 	b := bufio.NewWriter(w)
 	fmt.Fprintf(b, "Invoice %s\n\n", InvoiceKey(inv))
-	name := visible(inv.Account)
+	name := Visible(inv.Account)
 	if inv.AccountName != inv.Account && inv.AccountName != "" {
-		name = visible(inv.AccountName) + " (" + name + ")"
+		name = Visible(inv.AccountName) + " (" + name + ")"
 	}
 	fmt.Fprintf(b, "  Account  %s\n", name)
-	fmt.Fprintf(b, "  Plan     %s, version %d\n", visible(inv.Plan), inv.Version)
+	fmt.Fprintf(b, "  Plan     %s, version %d\n", Visible(inv.Plan), inv.Version)
 	fmt.Fprintf(b, "  Period   %s to %s\n", inv.Start, inv.End)
-	fmt.Fprintf(b, "           in %s, from %s\n\n", visible(inv.Zone), visible(inv.StartDate))
+	fmt.Fprintf(b, "           in %s, from %s\n\n", Visible(inv.Zone), Visible(inv.StartDate))
 	t := &textTable{}
 	t.row("", "Quantity", "Billable", inv.Currency)
 	for i := range inv.Lines {
@@ -31,7 +31,7 @@ func InvoiceText(w io.Writer, inv *engine.Invoice) error {
 	}
 	for i := range inv.Adjustments {
 		a := &inv.Adjustments[i]
-		t.row("adjustment "+visible(a.StartDate)+": "+priceText(a.Price, a.Group),
+		t.row("adjustment "+Visible(a.StartDate)+": "+priceText(a.Price, a.Group),
 			ratText(a.Quantity), "", a.Amount.Text(inv.Digits))
 		t.row("    "+a.Rated.Text(inv.Digits)+" now, "+a.Booked.Text(inv.Digits)+" billed before",
 			"", "", "")
@@ -41,7 +41,7 @@ func InvoiceText(w io.Writer, inv *engine.Invoice) error {
 		t.row("Subtotal", "", "", inv.Subtotal.Text(inv.Digits))
 	}
 	for _, c := range inv.Credits {
-		t.row("credit "+visible(c.ID), "", "", c.Amount.Neg().Text(inv.Digits))
+		t.row("credit "+Visible(c.ID), "", "", c.Amount.Neg().Text(inv.Digits))
 	}
 	t.row("Total", "", "", inv.Total.Text(inv.Digits))
 	t.write(b)
@@ -54,7 +54,7 @@ func textLine(t *textTable, inv *engine.Invoice, l *engine.Line) {
 	if l.Meter != "" {
 		quantity, billable = ratText(l.Quantity), ratText(l.Billable)
 		if l.Unit != "" {
-			quantity += " " + visible(l.Unit)
+			quantity += " " + Visible(l.Unit)
 		}
 	}
 	name := priceText(l.Price, l.Group)
@@ -73,17 +73,17 @@ func textLine(t *textTable, inv *engine.Invoice, l *engine.Line) {
 
 // priceText names a line: the price and the values it was kept apart by.
 func priceText(price string, group []engine.GroupValue) string {
-	text := visible(price)
+	text := Visible(price)
 	for i, g := range group {
 		sep := " ["
 		if i > 0 {
 			sep = ", "
 		}
-		value := visible(g.Value)
+		value := Visible(g.Value)
 		if g.Absent {
 			value = "(none)"
 		}
-		text += sep + visible(g.Dim) + "=" + value
+		text += sep + Visible(g.Dim) + "=" + value
 	}
 	if len(group) > 0 {
 		text += "]"
@@ -100,8 +100,8 @@ func ratText(r decimal.Rat) string {
 	return "~" + r.Round(6, decimal.HalfAway).Text(6)
 }
 
-// visible escapes what a terminal would act upon.
-func visible(s string) string {
+// Visible escapes what a terminal would act upon.
+func Visible(s string) string {
 	var b strings.Builder
 	for i, r := range s {
 		_, size := utf8.DecodeRuneInString(s[i:])

@@ -192,6 +192,7 @@ func (r *Run) seal(s saved) error {
 	wall, _ := r.opts.Clock.Now()
 	r.mu.Lock()
 	r.metrics.Checkpoint, r.metrics.SavedAt = s.mark, wall
+	r.metrics.Billing, r.metrics.Journal = s.billing, s.journal
 	r.mu.Unlock()
 	return nil
 }

@@ -132,8 +132,6 @@ func (f *file) stat(now time.Time, open func(string) (*os.File, error)) (bool, e
 		if err := f.use(open); err != nil {
 			return false, err
 		}
-	}
-	if f.size >= 0 {
 		f.changed = now
 	}
 	f.size, f.mtime = info.Size(), info.ModTime()
@@ -389,6 +387,22 @@ func recycle(free chan []byte, b []byte, size int) {
 // openFile opens without waiting, should the path have become a FIFO since it was looked at.
 func openFile(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+}
+
+// readable tells a directory that cannot be read from one that holds nothing: Glob does not.
+func readable(dir string, open func(string) (*os.File, error)) error {
+	h, err := open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = h.ReadDir(1)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return errors.Join(err, h.Close())
 }
 
 func refusal(path string, info fs.FileInfo) error {

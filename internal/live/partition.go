@@ -264,18 +264,19 @@ func (t *Tail) matches(fresh []*file) (map[*file]*partition, error) {
 			held[m.p], taken[m.f] = m.f, m.p
 		}
 	}
+	doubted := map[*partition]bool{}
 	for _, m := range pairs {
-		if m.p.tailLen > 0 || held[m.p] == nil || taken[m.f] != nil || m.p.listed {
+		if m.p.tailLen > 0 || held[m.p] == nil || taken[m.f] != nil || doubted[m.p] {
 			continue
 		}
-		m.p.listed = true // in doubt
+		doubted[m.p] = true
 		t.notices = append(t.notices, Notice{
 			Kind: Doubt, Path: m.f.path, Partition: m.p.name, Offset: m.p.offset,
 			Text: fmt.Sprintf("%s and %s begin as partition %s does: both are read from the "+
 				"start, ids find the duplicates", held[m.p].path, m.f.path, m.p.name),
 		})
 	}
-	maps.DeleteFunc(taken, func(_ *file, p *partition) bool { return p.tailLen == 0 && p.listed })
+	maps.DeleteFunc(taken, func(_ *file, p *partition) bool { return doubted[p] })
 	t.loose = slices.DeleteFunc(t.loose, func(p *partition) bool { return held[p] != nil })
 	return taken, nil
 }

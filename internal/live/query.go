@@ -296,3 +296,35 @@ func cell(c *engine.Column, row int) (string, bool) {
 	}
 	return "false", c.Present.Has(row)
 }
+
+// WithControls returns a picture of the state as it will be when the control files that wait are
+// journaled. It is for comparing: nothing is written. Only a desk of ReadDesk can say.
+func (d *Desk) WithControls(at engine.Micros) (*engine.View, error) {
+	names, err := d.st.Dir.Controls()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		payload, err := d.st.Dir.Control(name)
+		if err != nil {
+			return nil, err
+		}
+		bodies, err := decodeControl(payload)
+		if err != nil {
+			return nil, err
+		}
+		for _, b := range bodies {
+			v := d.st.Shards.Pin()
+			if c, ok := b.(*engine.Change); ok && (v.Applied(c.File) || v.Check(c, at) != nil) {
+				continue // the sequencer will leave it out
+			}
+			e := &engine.Entry{
+				Seq: d.st.Shards.Seq() + 1, At: max(v.Standing().At, at), Body: b,
+			}
+			if err := d.st.Shards.Apply(e, func(*engine.Effects) error { return nil }); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return d.st.Shards.Pin(), nil
+}

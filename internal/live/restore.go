@@ -22,9 +22,10 @@ type State struct {
 	Seals      int        // compared on the way
 	Notices    []string   // what people must hear: checkpoints that were refused
 
-	prover *prover
-	base   engine.Seq // of the next checkpoint's keys
-	chain  engine.Digest
+	prover  *prover
+	records int64      // of the outbox that the checkpoint is built on
+	base    engine.Seq // of the next checkpoint's keys
+	chain   engine.Digest
 }
 
 // Restore brings n shards to the end of the directory's journal: from the newest checkpoint that is
@@ -41,6 +42,11 @@ func Restore(dir *store.Dir, n int, writing bool, progress func(engine.Seq)) (*S
 		return nil, err
 	}
 	st.Outbox = outbox
+	if end := outbox.End(); end < st.records {
+		err := &store.CorruptError{Path: "outbox", Reason: fmt.Sprintf(
+			"it has %d records, checkpoint %d was written after %d", end, st.Checkpoint, st.records)}
+		return nil, errors.Join(err, outbox.Close())
+	}
 	if writing {
 		if err := outbox.Resume(st.Checkpoint + 1); err != nil {
 			return nil, errors.Join(err, outbox.Close())
@@ -65,6 +71,7 @@ func (st *State) restoreCheckpoint(n int, writing bool) error {
 		}
 		if err == nil {
 			st.Checkpoint, st.base = info.Meta.Seq, info.Meta.Seq
+			st.records = info.Meta.Outbox
 			return nil
 		}
 		if !errors.Is(err, store.ErrCorrupt) {

@@ -61,7 +61,7 @@ type Run struct {
 
 	rows     int // since the last watermark
 	markedAt time.Duration
-	marked   int64     // journal bytes at the last mark
+	marked   int64      // journal bytes at the last mark
 	sealed   engine.Seq // last sequence number when the last seal was written
 	saving   bool
 	saved    chan saved
@@ -85,7 +85,9 @@ type Metrics struct {
 	Documents  uint64
 	Bytes      int64 // journaled
 	Checkpoint engine.Seq
-	SavedAt    time.Time // of the checkpoint
+	SavedAt    time.Time     // of the checkpoint
+	Billing    engine.Digest // of the checkpoint's seal
+	Journal    engine.Digest // of the checkpoint's seal
 	Sources    []SourceStatus
 	Notices    []string // the newest last, at most 20
 }
@@ -241,7 +243,11 @@ func (r *Run) begin() error {
 		r.opts.Say("the clock is frozen: no period closes until a run with --clock-ok")
 	}
 	var bodies []engine.Body
-	if v.Settings() != r.opts.Settings {
+	if r.next == 1 {
+		g := r.st.Dir.Genesis().Genesis
+		bodies = append(bodies, &g, &engine.Rules{Ruleset: engine.Ruleset})
+	}
+	if r.next == 1 || v.Settings() != r.opts.Settings {
 		bodies = append(bodies, &r.opts.Settings)
 	}
 	known := map[string]engine.Source{}

@@ -98,9 +98,7 @@ func (s *Stdin) read() {
 			offset += int64(gone)
 			n, from = copy(buf, buf[gone:n]), 0
 			if end > 0 || err != nil {
-				notices = append(notices, Notice{Kind: Gap, Partition: "stdin", Offset: offset,
-					Text: fmt.Sprintf("stdin: skipped %d bytes before byte %d: the rest of a line "+
-						"longer than %d bytes", skipped-1, offset, maxLine)})
+				notices = append(notices, skippedRest(offset, skipped-1))
 				skipped = 0
 			}
 		}
@@ -144,5 +142,13 @@ func (s *Stdin) read() {
 			offset, n, notices = offset+int64(n), 0, nil
 			skipped = 1 + int64(maxLine-cutLine)
 		}
+	}
+}
+
+func skippedRest(offset, n int64) Notice {
+	return Notice{
+		Kind: Gap, Partition: "stdin", Offset: offset,
+		Text: fmt.Sprintf("stdin: skipped %d bytes before byte %d: the rest of a line longer "+
+			"than %d bytes", n, offset, maxLine),
 	}
 }

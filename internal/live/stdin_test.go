@@ -55,7 +55,6 @@ func TestStdin(t *testing.T) {
 			strings.NewReader(tt.in), iotest.HalfReader(strings.NewReader(tt.in)),
 			iotest.DataErrReader(strings.NewReader(tt.in)),
 		} {
-			t.Log(tt.name)
 			got, kinds, err := drain(t, NewStdin(r))
 			if got != tt.want || len(kinds) != tt.gaps || err != nil {
 				t.Errorf("%s: got %d bytes, want %d; notices %v; %v", tt.name, len(got),

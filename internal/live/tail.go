@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -98,8 +97,8 @@ type TailOptions struct {
 // Limits of one line. See docs/formats/tail.md.
 const (
 	maxLine = 16 << 20            // a line up to this is handed out whole
-	cutLine = formats.MaxLine + 1 // of a longer one this is handed out: no decoder takes it
-	maxOpen = 512                 // files kept open; of more, those that stood still longest are closed
+	cutLine = formats.MaxLine + 1 // of a longer one this is handed out: no event has it
+	maxOpen = 512                 // files kept open; of more, some that stand still are closed
 )
 
 // Tail hands out what files hold, as runs of whole lines: the files that its patterns match, each
@@ -120,6 +119,7 @@ type Tail struct {
 	at      time.Time // of the last look; zero before the first
 	look    bool      // look before the next read
 	told    bool      // the last look was reported
+	ready   bool      // the last status said that the source is caught up
 	opened  int       // files that are open
 	blind   bool      // something could not be read at the last look
 	listed  bool      // partitions that are lost were listed
@@ -189,8 +189,7 @@ func (t *Tail) Next(ctx context.Context) (formats.Chunk, Status, error) {
 			t.err = err
 			return formats.Chunk{}, Status{}, err
 		}
-		if ok || !t.told || len(t.notices) > 0 || t.opts.UntilEOF {
-			t.told = true
+		if ok || !t.told || len(t.notices) > 0 || t.opts.UntilEOF || t.current() && !t.ready {
 			return c, t.status(ok), nil
 		}
 		rest := max(t.at.Add(t.opts.Poll).Sub(t.opts.Now()), 0)
@@ -285,15 +284,20 @@ func (t *Tail) final(f *file, now time.Time) bool {
 		(f.moved || f.away) && now.Sub(f.changed) >= t.opts.Quiet
 }
 
-func (t *Tail) status(data bool) Status {
-	s := Status{At: t.at, CaughtUp: !t.blind, Notices: t.notices}
+// current reports whether all that was there at the last look was handed out.
+func (t *Tail) current() bool {
 	now := t.opts.Now()
+	return !t.blind && !slices.ContainsFunc(t.files, func(f *file) bool {
+		return t.due(f, now) || f.stuck || f.part == nil && f.size > 0 && f.settled != f.size
+	})
+}
+
+func (t *Tail) status(data bool) Status {
+	t.told, t.ready = true, t.current()
+	s := Status{At: t.at, CaughtUp: t.ready, Notices: t.notices}
 	for _, f := range t.files {
-		if f.packed && !f.done || !f.packed {
+		if !f.done {
 			s.Lag += max(f.size-f.offset(), 0)
-		}
-		if t.due(f, now) || f.stuck || f.part == nil && f.size > 0 && f.settled != f.size {
-			s.CaughtUp = false
 		}
 	}
 	s.EOF = t.opts.UntilEOF && s.CaughtUp && !data
@@ -355,7 +359,7 @@ func (t *Tail) list() ([]entry, error) {
 		if err != nil {
 			return nil, fmt.Errorf("match %s: %w", g, err)
 		}
-		if err := t.fail(g, t.readable(filepath.Dir(t.abs(g)))); err != nil {
+		if err := t.fail(g, readable(filepath.Dir(t.abs(g)), t.open)); err != nil {
 			return nil, err
 		}
 		if len(m) == 0 {
@@ -381,22 +385,6 @@ func (t *Tail) list() ([]entry, error) {
 		}
 	}
 	return found, nil
-}
-
-// readable tells a directory that cannot be read from one that holds nothing: Glob does not.
-func (t *Tail) readable(dir string) error {
-	h, err := t.open(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	_, err = h.ReadDir(1)
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return errors.Join(err, h.Close())
 }
 
 // add opens a file that was not known: once it is open, it may be renamed or deleted.

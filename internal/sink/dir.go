@@ -15,14 +15,11 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"billctl/internal/live"
 )
 
-// Delivery is a document on its way.
-type Delivery struct {
-	Key     string // natural key: account/subscription/start/kind, parts percent-escaped
-	Account string
-	Body    []byte
-}
+var _ live.Sink = (*Dir)(nil)
 
 // Conflict says that a document's place is taken by something else. Trying again does not help:
 // the delivery parks until a person has looked.
@@ -38,6 +35,9 @@ func (c *Conflict) Error() string {
 	return fmt.Sprintf("deliver %s: %s is there already and is %s, not %s", c.Key, c.Path, c.Have,
 		c.Want)
 }
+
+// Unwrap makes it permanent.
+func (c *Conflict) Unwrap() error { return live.ErrPermanent }
 
 const (
 	tempDir  = ".tmp"
@@ -92,10 +92,11 @@ func NewDir(dir string) (*Dir, error) {
 // Close releases the directory.
 func (d *Dir) Close() error { return d.root.Close() }
 
-// Deliver writes the document unless it is there. A *Conflict means that another one is, or that
+// Deliver writes the document unless it is there. doc.Key is the natural key with its parts
+// percent-escaped: account/subscription/start/kind. A *Conflict means that another one is, or that
 // the key is no path; every other error may pass, except that after a failed fsync of a directory
 // all deliveries fail until the process begins anew: what the kernel has kept of it is unknown.
-func (d *Dir) Deliver(ctx context.Context, doc Delivery) error {
+func (d *Dir) Deliver(ctx context.Context, doc live.Delivery) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -112,7 +113,7 @@ func (d *Dir) Deliver(ctx context.Context, doc Delivery) error {
 	return nil
 }
 
-func (d *Dir) deliver(name string, doc Delivery) error {
+func (d *Dir) deliver(name string, doc live.Delivery) error {
 	d.mu.Lock()
 	err := d.broken
 	d.mu.Unlock()
@@ -136,7 +137,7 @@ func (d *Dir) deliver(name string, doc Delivery) error {
 }
 
 // publish writes a temporary file and gives it its name.
-func (d *Dir) publish(name string, doc Delivery) error {
+func (d *Dir) publish(name string, doc live.Delivery) error {
 	// Random, because processes in different containers may have one number.
 	temp := path.Join(tempDir, fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64()))
 	if err := d.write(temp, doc.Body); err != nil {
@@ -194,7 +195,7 @@ func (d *Dir) discard(temp string) error {
 }
 
 // compare reports whether the document is there. It fails with a *Conflict if something else is.
-func (d *Dir) compare(name string, doc Delivery) (bool, error) {
+func (d *Dir) compare(name string, doc live.Delivery) (bool, error) {
 	info, err := d.root.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil

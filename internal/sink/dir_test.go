@@ -11,9 +11,11 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"billctl/internal/live"
 )
 
-var invoice = Delivery{
+var invoice = live.Delivery{
 	Key: "acme/main/2026-09-01/period", Account: "acme", Body: []byte(`{"total":"29.00"}` + "\n"),
 }
 
@@ -78,7 +80,7 @@ func TestDirConflict(t *testing.T) {
 	other.Body = []byte("{}")
 	err := d.Deliver(context.Background(), other)
 	var c *Conflict
-	if !errors.As(err, &c) {
+	if !errors.As(err, &c) || !errors.Is(err, live.ErrPermanent) {
 		t.Fatalf("got %v, want a conflict", err)
 	}
 	for _, sum := range []string{digest(invoice.Body), digest(other.Body)} {
@@ -374,12 +376,12 @@ func TestFileOf(t *testing.T) {
 	}
 	d := openDir(t, t.TempDir())
 	for _, key := range []string{long + "/" + long + "/" + long + "/" + long, "../../../x"} {
-		if err := d.Deliver(context.Background(), Delivery{Key: key}); err != nil {
+		if err := d.Deliver(context.Background(), live.Delivery{Key: key}); err != nil {
 			t.Error(err)
 		}
 	}
 	var c *Conflict
-	if err := d.Deliver(context.Background(), Delivery{Key: "a//b"}); !errors.As(err, &c) {
+	if err := d.Deliver(context.Background(), live.Delivery{Key: "a//b"}); !errors.As(err, &c) {
 		t.Errorf("got %v, want an error that parks", err)
 	}
 }

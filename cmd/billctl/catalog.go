@@ -1,0 +1,250 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"net/url"
+
+	"github.com/spf13/cobra"
+
+	"billctl/engine"
+	"billctl/formats"
+	"billctl/internal/api"
+	"billctl/internal/live"
+	"billctl/internal/store"
+)
+
+// accountsPerFile bounds a control file, so that its entry stays far below a frame's limit.
+const accountsPerFile = 20_000
+
+func newCatalog(s *session) *cobra.Command {
+	return group("catalog", "Check, compare and apply meters, plans and accounts",
+		newCatalogCheck(s), newCatalogDiff(s), newCatalogApply(s))
+}
+
+func newCatalogCheck(s *session) *cobra.Command {
+	return &cobra.Command{
+		Use:   "check [DIR]",
+		Short: "Read the catalog and report every mistake with its place",
+		Args:  usageArgs(cobra.MaximumNArgs(1)),
+		RunE: func(_ *cobra.Command, args []string) error {
+			c, dir, err := s.readCatalog(args)
+			if err != nil {
+				return err
+			}
+			return s.lines(fmt.Sprintf("%s: %d meters, %d plan versions, %d accounts; no mistakes",
+				dir, len(c.Meters), len(c.Plans), len(c.Accounts)))
+		},
+	}
+}
+
+func newCatalogDiff(s *session) *cobra.Command {
+	return &cobra.Command{
+		Use:   "diff [DIR]",
+		Short: "Say in words what applying the catalog would change, for whom",
+		Args:  usageArgs(cobra.MaximumNArgs(1)),
+		RunE: func(_ *cobra.Command, args []string) error {
+			c, dir, err := s.readCatalog(args)
+			if err != nil {
+				return err
+			}
+			d, err := s.difference(c, dir)
+			if err != nil {
+				return err
+			}
+			return s.lines(words(d)...)
+		},
+	}
+}
+
+// words says what a difference changes.
+func words(d *formats.Difference) []string {
+	if d.Empty() {
+		return []string{"nothing to apply: the journal has what the catalog says"}
+	}
+	return d.Words
+}
+
+// applyFlags are the flags of commands that journal something.
+type applyFlags struct {
+	reason string
+	dryRun bool
+}
+
+func (f *applyFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.reason, "reason", "", "why, for the journal")
+	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "say what would change and change nothing")
+}
+
+func newCatalogApply(s *session) *cobra.Command {
+	var f applyFlags
+	c := &cobra.Command{
+		Use:   "apply [DIR]",
+		Short: "Journal what the catalog changes",
+		Long: `Compares the catalog with the journal and journals the difference, once. A running process
+takes it up within a second; where none runs, this command journals it itself, and makes the state
+directory if there is none. Applying what is applied already changes nothing. Taking something out
+of the catalog ends nothing.`,
+		Args: usageArgs(cobra.MaximumNArgs(1)),
+		RunE: func(_ *cobra.Command, args []string) error {
+			c, dir, err := s.readCatalog(args)
+			if err != nil {
+				return err
+			}
+			return s.apply(c, dir, &f)
+		},
+	}
+	f.add(c)
+	return c
+}
+
+// readCatalog reads the catalog of the configuration, or of a directory that was named.
+func (s *session) readCatalog(args []string) (*formats.Catalog, string, error) {
+	if err := s.load(); err != nil {
+		return nil, "", err
+	}
+	dir := s.path(s.config.Catalog)
+	if len(args) > 0 {
+		dir = args[0]
+	}
+	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
+		return nil, "", &exitError{
+			code: exitUsage, text: fmt.Sprintf("there is no catalog directory %s", dir),
+			hint: "begin with: billctl init",
+		}
+	}
+	c, err := formats.ReadCatalog(os.DirFS(dir))
+	return c, dir, under(dir, err)
+}
+
+// under puts the directory's path before the places of faults.
+func under(dir string, err error) error {
+	var faults formats.Faults
+	if errors.As(err, &faults) {
+		return faults.Under(filepath.ToSlash(dir))
+	}
+	return err
+}
+
+// difference compares a catalog with what the journal has, with control files that still wait
+// taken as done. Where there is no state, everything is new.
+func (s *session) difference(c *formats.Catalog, dir string) (*formats.Difference, error) {
+	now := engine.Micros(time.Now().UnixMicro())
+	desk, done, err := s.desk()
+	if errors.Is(err, store.ErrNoState) {
+		d, err := formats.Diff(engine.Pin([]*engine.Engine{engine.New(0, 1, nil)}), c, now)
+		return d, under(dir, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	view, err := desk.WithControls(now)
+	if err != nil {
+		return nil, errors.Join(err, done())
+	}
+	d, err := formats.Diff(view, c, now)
+	return d, errors.Join(under(dir, err), done())
+}
+
+func (s *session) apply(c *formats.Catalog, dir string, f *applyFlags) error {
+	d, err := s.difference(c, dir)
+	if err != nil {
+		return err
+	}
+	if err := s.lines(words(d)...); err != nil || f.dryRun || d.Empty() {
+		return err
+	}
+	var files [][]byte
+	for i, change := range d.Split(accountsPerFile) {
+		change.Actor, change.Reason = actor(), f.reason
+		var bodies []engine.Body
+		if i == 0 {
+			for _, z := range d.Zones {
+				bodies = append(bodies, z)
+			}
+		}
+		files = append(files, live.EncodeControl(append(bodies, &change)...))
+	}
+	return s.putControls(files)
+}
+
+// putControls writes control files and sees them journaled: by the process that holds the state
+// directory, or by this one.
+func (s *session) putControls(files [][]byte) error {
+	names := make([]string, len(files))
+	err := s.withRun(&runFlags{}, func(o *live.Options) error {
+		o.UntilEOF = true
+		for i, payload := range files {
+			name, _, err := o.State.Dir.PutControl(payload)
+			if err != nil {
+				return err
+			}
+			names[i] = name
+		}
+		return nil
+	})
+	var locked *store.LockedError
+	if !errors.As(err, &locked) {
+		if err == nil {
+			err = s.checkApplied(names)
+		}
+		return err
+	}
+	fsys, err := store.OS(s.stateDir)
+	if err != nil {
+		return s.inState(err)
+	}
+	dir, err := store.OpenReadOnly(fsys)
+	if err != nil {
+		return s.inState(err)
+	}
+	for i, payload := range files {
+		if names[i], _, err = dir.PutControl(payload); err != nil {
+			return errors.Join(s.inState(err), dir.Close())
+		}
+	}
+	if err := dir.Close(); err != nil {
+		return err
+	}
+	return s.checkApplied(names)
+}
+
+// patience is how long a command waits for the running process to take a control file up.
+const patience = 10 * time.Second
+
+// checkApplied asks what became of control files.
+func (s *session) checkApplied(names []string) error {
+	until := time.Now().Add(patience)
+	for _, name := range names {
+		for {
+			body, err := s.ask("/v1/control", url.Values{"name": {name}})
+			if err != nil {
+				return err
+			}
+			var a api.Applied
+			if err := json.Unmarshal(body, &a); err != nil {
+				return fmt.Errorf("read answer: %w", err)
+			}
+			if a.State == "applied" {
+				break
+			}
+			if a.State == "refused" {
+				return &exitError{code: exitFailed, text: a.Reason, hint: "nothing of it was applied"}
+			}
+			if time.Now().After(until) {
+				return &exitError{
+					code: exitFailed, text: "the running process has not taken up control file " + name[:12],
+					hint: "it will when it can; look at billctl query status",
+				}
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	s.say("applied")
+	return nil
+}

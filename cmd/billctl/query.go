@@ -1,0 +1,272 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"billctl/internal/api"
+)
+
+func newQuery(s *session) *cobra.Command {
+	return group("query", "Read subtotals, invoices, status and events",
+		newQueryAccount(s), newQueryAccounts(s), newQueryInvoice(s), newQueryInvoices(s),
+		newQueryStatus(s), newQueryEvent(s))
+}
+
+func outputFlag(c *cobra.Command, output *string) {
+	c.Flags().StringVarP(output, "output", "o", "table", "`form` of the answer: table or json")
+}
+
+func badOutput(form string) error {
+	return usageError(fmt.Sprintf("-o %s is none of: table, json", form))
+}
+
+// ask answers a question: by the process that runs on the state directory, else from the directory
+// itself. Both use one handler, so they give one answer.
+func (s *session) ask(path string, params url.Values) ([]byte, error) {
+	if err := s.load(); err != nil {
+		return nil, err
+	}
+	target := "http://billctl" + path + "?" + params.Encode()
+	req, err := http.NewRequestWithContext(s.ctx, http.MethodGet, target, nil)
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	resp, err := api.Dial(s.socket()).Do(req)
+	switch {
+	case err == nil:
+		defer resp.Body.Close() // read only
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			return nil, fmt.Errorf("read answer: %w", err)
+		}
+		if resp.StatusCode != http.StatusServiceUnavailable {
+			return answer(resp.StatusCode, body)
+		}
+	case errors.Is(err, context.Canceled):
+		return nil, err
+	case errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("ask %s: %w", s.socket(), err)
+	}
+	return s.askDirectory(req)
+}
+
+// nobodyListens reports whether an error of dialing says that no process answers.
+func nobodyListens(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
+}
+
+// askDirectory answers from the state directory.
+func (s *session) askDirectory(req *http.Request) ([]byte, error) {
+	desk, done, err := s.desk()
+	if err != nil {
+		return nil, err
+	}
+	var sinks []string
+	for _, c := range s.config.Sinks {
+		sinks = append(sinks, c.Name)
+	}
+	rec := &recorder{status: http.StatusOK, header: http.Header{}}
+	api.Handler(desk, sinks).ServeHTTP(rec, req)
+	if err := done(); err != nil {
+		return nil, err
+	}
+	return answer(rec.status, rec.body.Bytes())
+}
+
+// recorder keeps an answer in memory.
+type recorder struct {
+	status int
+	header http.Header
+	body   bytes.Buffer
+}
+
+func (r *recorder) Header() http.Header         { return r.header }
+func (r *recorder) WriteHeader(status int)      { r.status = status }
+func (r *recorder) Write(b []byte) (int, error) { return r.body.Write(b) }
+
+// answer turns a failure into an error.
+func answer(status int, body []byte) ([]byte, error) {
+	if status == http.StatusOK {
+		return body, nil
+	}
+	var fail api.Failure
+	if err := json.Unmarshal(body, &fail); err != nil || fail.Error.Message == "" {
+		return nil, fmt.Errorf("read answer: status %d", status)
+	}
+	code := exitFailed
+	if status == http.StatusBadRequest {
+		code = exitUsage
+	}
+	return nil, &exitError{code: code, text: fail.Error.Message}
+}
+
+// show asks and prints: the answer as it is for json, else by table.
+func show[T any](
+	s *session, output, path string, params url.Values, table func(*T) error,
+) error {
+	if output != "table" && output != "json" {
+		return badOutput(output)
+	}
+	body, err := s.ask(path, params)
+	if err != nil {
+		return err
+	}
+	if output == "json" {
+		_, err := s.stdout.Write(body)
+		return err
+	}
+	var out T
+	if err := json.Unmarshal(body, &out); err != nil {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	return table(&out)
+}
+
+func newQueryAccount(s *session) *cobra.Command {
+	var output string
+	c := &cobra.Command{
+		Use:   "account ID",
+		Short: "What an account owes that no invoice has billed yet",
+		Long: `Shows the open periods of an account: its usage, what it has come to so far, and what
+the invoice would be if the period closed now (with minimums and what is billed in advance).`,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return show(s, output, "/v1/account", url.Values{"id": args}, s.accountTable)
+		},
+	}
+	outputFlag(c, &output)
+	return c
+}
+
+func newQueryAccounts(s *session) *cobra.Command {
+	var output, prefix, after string
+	var limit int
+	c := &cobra.Command{
+		Use:   "accounts",
+		Short: "List the accounts with their subtotals",
+		Args:  usageArgs(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			return show(s, output, "/v1/accounts", url.Values{
+				"prefix": {prefix}, "after": {after}, "limit": {strconv.Itoa(limit)},
+			}, s.accountsTable)
+		},
+	}
+	outputFlag(c, &output)
+	c.Flags().StringVar(&prefix, "prefix", "", "only ids that begin with this `text`")
+	c.Flags().StringVar(&after, "after", "", "go on behind this `id`")
+	c.Flags().IntVar(&limit, "limit", 100, "accounts at most")
+	return c
+}
+
+func newQueryInvoice(s *session) *cobra.Command {
+	var output string
+	c := &cobra.Command{
+		Use:     "invoice KEY",
+		Short:   "Show one issued invoice",
+		Example: "  billctl query invoice acme/main/2026-09-01/period",
+		Args:    usageArgs(cobra.ExactArgs(1)),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return show(s, output, "/v1/invoice", url.Values{"key": args}, s.invoiceTable)
+		},
+	}
+	outputFlag(c, &output)
+	return c
+}
+
+func newQueryInvoices(s *session) *cobra.Command {
+	var output, account, period string
+	var limit int
+	c := &cobra.Command{
+		Use:   "invoices",
+		Short: "List the issued invoices",
+		Args:  usageArgs(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			return show(s, output, "/v1/invoices", url.Values{
+				"account": {account}, "period": {period}, "limit": {strconv.Itoa(limit)},
+			}, s.invoicesTable)
+		},
+	}
+	outputFlag(c, &output)
+	c.Flags().StringVar(&account, "account", "", "only of this account `id`")
+	c.Flags().StringVar(&period, "period", "", "only of periods that start so, such as `2026-09`")
+	c.Flags().IntVar(&limit, "limit", 100, "invoices at most")
+	return c
+}
+
+func newQueryStatus(s *session) *cobra.Command {
+	var output string
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "How state, sources, sinks and process are",
+		Args:  usageArgs(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			if err := s.load(); err != nil {
+				return err
+			}
+			return show(s, output, "/v1/status", nil, s.statusTable)
+		},
+	}
+	outputFlag(c, &output)
+	return c
+}
+
+func newQueryEvent(s *session) *cobra.Command {
+	var output, subject, outcome string
+	var seq uint64
+	var limit int
+	c := &cobra.Command{
+		Use:   "event [ID]",
+		Short: "Show rows of the log and what became of them",
+		Long: `Shows the rows with an id, or all rows that the flags name: accepted or rejected, by which
+reason, owned by which account, and where they were read. It reads the whole journal.`,
+		Example: `  billctl query event 6a1f0c1e-9d55-4c1e-8f0e-0d3c2b1a4f5e
+  billctl query event --outcome malformed --limit 5
+  billctl query event --seq 4711`,
+		Args: usageArgs(cobra.MaximumNArgs(1)),
+		RunE: func(_ *cobra.Command, args []string) error {
+			p := url.Values{
+				"id": args, "subject": {subject}, "outcome": {outcome}, "limit": {strconv.Itoa(limit)},
+			}
+			if seq != 0 {
+				p.Set("seq", strconv.FormatUint(seq, 10))
+			}
+			if len(args) == 0 && subject == "" && outcome == "" && seq == 0 {
+				return usageError("say which: an ID, --seq, --subject or --outcome")
+			}
+			return show(s, output, "/v1/events", p, s.eventTable)
+		},
+	}
+	outputFlag(c, &output)
+	c.Flags().StringVar(&subject, "subject", "", "only rows of this `subject`")
+	c.Flags().StringVar(&outcome, "outcome", "",
+		"only rows with this `outcome`: accepted, malformed, unknown_account, ...")
+	c.Flags().Uint64Var(&seq, "seq", 0, "the row at this `position` of the journal")
+	c.Flags().IntVar(&limit, "limit", 20, "rows at most")
+	return c
+}
+
+// where says in one line what an answer is true of.
+func (s *session) where(p *api.Position) string {
+	var parts []string
+	parts = append(parts, strings.ReplaceAll(p.Status, "_", " "), fmt.Sprintf("seq %d", p.Seq))
+	if p.At != nil {
+		parts = append(parts, "at "+*p.At)
+	}
+	if p.CompleteThrough != nil {
+		parts = append(parts, "complete through "+*p.CompleteThrough)
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+func newRoot(s *session) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "billctl",
+		Short: "Bill usage from a log, without a database",
+		Long: `billctl reads a log of usage events and bills it: exact monthly subtotals that can be
+asked at any moment, and at the end of a period complete invoices, handed over exactly once.
+Everything it knows lies in one state directory, and a replay of its journal proves the bills.
+
+Start in an empty directory:
+  billctl demo                  a tour that ends by itself
+  billctl init                  a commented configuration and catalog to start from`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          usageArgs(cobra.NoArgs),
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err.Error()) })
+	flags := root.PersistentFlags()
+	flags.StringVar(&s.configFile, "config", "", "configuration `file` (default billctl.yaml)")
+	flags.StringVar(&s.stateDir, "state", "", "state `directory` (default: the configuration's)")
+	root.AddCommand(
+		newInit(s), newDemo(s), newCatalog(s), newAccounts(s), newRun(s), newQuery(s),
+		newReplay(s), newState(s), newVersion(s),
+	)
+	return root
+}
+
+// usageArgs marks a wrong number of arguments as a fault of usage.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if err := check(c, args); err != nil {
+			return usageError(err.Error() + "; see: " + c.CommandPath() + " --help")
+		}
+		return nil
+	}
+}
+
+// group returns a command that only holds others.
+func group(use, short string, verbs ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{
+		Use: use, Short: short,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError("there is no " + c.CommandPath() + " " + args[0] +
+					"; see: " + c.CommandPath() + " --help")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(verbs...)
+	return c
+}

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"billctl/engine"
+	"billctl/internal/api"
+	"billctl/internal/live"
+	"billctl/internal/sink"
+)
+
+// runFlags are the flags of run.
+type runFlags struct {
+	untilEOF, clockOK, strict bool
+	closeAt                   string
+	shards, batchRows         int
+}
+
+func newRun(s *session) *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Read the sources, keep the subtotals, issue and deliver invoices",
+		Long: `Reads the configured sources, journals every row, keeps the subtotals of every account,
+closes periods and hands their invoices to the sinks. It follows the sources until it is told to
+stop (SIGINT or SIGTERM: it drains, writes a checkpoint and exits with 130), or with --until-eof
+reads what is there and ends.
+
+With --until-eof event times are complete through the latest event less the disorder bound, so the
+last period stays open; --close-at closes it.`,
+		Example: `  billctl run
+  billctl run --until-eof --close-at 2026-10-01`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error { return s.run(&f) },
+	}
+	c.Flags().BoolVar(&f.untilEOF, "until-eof", false, "end when every source was read to its end")
+	c.Flags().StringVar(&f.closeAt, "close-at", "",
+		"close the periods that end at or before this `time` (2026-10-01, or RFC 3339), without grace")
+	c.Flags().BoolVar(&f.clockOK, "clock-ok", false,
+		"say that the clock is right after it jumped: watermark and closes go on")
+	c.Flags().BoolVar(&f.strict, "strict", false, "exit with 3 if rows were rejected")
+	c.Flags().IntVar(&f.shards, "shards", 0, "shards of the engine (default: the configuration's, or 1)")
+	c.Flags().IntVar(&f.batchRows, "batch-rows", 0, "rows of a batch at most (default 65536)")
+	return c
+}
+
+func (s *session) run(f *runFlags) error {
+	if err := s.load(); err != nil {
+		return err
+	}
+	closeAt, err := parseInstant("--close-at", f.closeAt)
+	if err != nil {
+		return err
+	}
+	if len(s.config.Sources) == 0 {
+		return &exitError{
+			code: exitUsage, text: "the configuration names no sources",
+			hint: "begin with: billctl init",
+		}
+	}
+	return s.withRun(f, func(o *live.Options) error {
+		o.CloseAt, o.UntilEOF, o.ClockOK = closeAt, f.untilEOF, f.clockOK
+		o.BatchRows = f.batchRows
+		s.addSources(o, f.untilEOF)
+		return s.addSinks(o)
+	})
+}
+
+// withRun opens the state, restores it, and does a run with the options that add sets.
+func (s *session) withRun(f *runFlags, add func(*live.Options) error) (err error) {
+	dir, err := s.openState(true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dir.Close()) }()
+	shards := f.shards
+	if shards == 0 {
+		shards = max(s.config.Shards, 1)
+	}
+	if shards < 0 || shards > 256 {
+		return usageError(fmt.Sprintf("--shards %d is not from 1 to 256", shards))
+	}
+	bar := newProgress(s)
+	st, err := live.Restore(dir, shards, true, bar.restoring)
+	bar.clear()
+	if err != nil {
+		return s.inState(err)
+	}
+	defer func() { err = errors.Join(err, st.Outbox.Close()) }()
+	for _, n := range st.Notices {
+		s.say("note: %s", n)
+	}
+	o := live.Options{
+		State: st, Settings: s.config.Settings, CloseAt: engine.Past, Actor: actor(),
+		CheckpointEvery: s.config.Checkpoint.Every, CheckpointBytes: s.config.Checkpoint.Bytes,
+		Say: func(text string) { bar.clear(); s.say("%s", text) },
+	}
+	if err := add(&o); err != nil {
+		return err
+	}
+	r, err := live.NewRun(o)
+	if err != nil {
+		return err
+	}
+	return s.do(r, &o, st, f, bar)
+}
+
+// do runs beside the socket and the progress line, then says what came of it.
+func (s *session) do(r *live.Run, o *live.Options, st *live.State, f *runFlags, bar *progress) error {
+	beside, stop := context.WithCancel(context.WithoutCancel(s.ctx))
+	var wg sync.WaitGroup
+	if len(o.Sources) > 0 {
+		wg.Go(func() {
+			if err := api.Serve(beside, s.socket(), api.Handler(r.Desk(), nil)); err != nil {
+				o.Say("queries will read the directory: " + err.Error())
+			}
+		})
+		wg.Go(func() { bar.running(beside, r) })
+	}
+	err := r.Do(s.ctx)
+	stop()
+	wg.Wait()
+	bar.clear()
+	if err != nil {
+		return err
+	}
+	return s.conclude(r, o, st, f)
+}
+
+// conclude says what a run has done and chooses its exit code.
+func (s *session) conclude(r *live.Run, o *live.Options, st *live.State, f *runFlags) error {
+	if len(o.Sources) == 0 {
+		return nil
+	}
+	m := r.Metrics()
+	var read, rejected uint64
+	var reasons []string
+	for _, c := range st.Shards.Pin().Controls() {
+		read += c.Read
+		for reason, n := range c.Counts {
+			if reason != int(engine.Accepted) && n > 0 {
+				rejected += n
+				reasons = append(reasons, fmt.Sprintf("%s %s %s", grouped(n),
+					engine.Reason(reason), "("+c.Source.Name+")"))
+			}
+		}
+	}
+	s.say("read %s rows, %s in all: %s accepted, %s rejected", grouped(m.Rows), grouped(read),
+		grouped(read-rejected), grouped(rejected))
+	if len(reasons) > 0 {
+		s.say("rejected: %s", strings.Join(reasons, ", "))
+	}
+	if m.Documents > 0 {
+		s.say("issued %s invoices", grouped(m.Documents))
+	}
+	if m.Checkpoint > 0 {
+		s.say("checkpoint at %d; billing digest %x", m.Checkpoint, m.Billing)
+	}
+	switch n := r.Undelivered(); {
+	case s.ctx.Err() != nil:
+		s.say("stopped cleanly: the next run goes on from here")
+		return &exitError{code: exitInterrupted}
+	case n > 0:
+		return &exitError{
+			code: exitUndelivered, text: fmt.Sprintf("%d documents are not delivered", n),
+			hint: "billctl query status names the sinks; a later run tries again",
+		}
+	case f.strict && rejected > 0:
+		return &exitError{
+			code: exitRejected, text: fmt.Sprintf("%s rows were rejected", grouped(rejected)),
+			hint: "list them: billctl query event --outcome malformed, and so on",
+		}
+	}
+	return nil
+}
+
+func (s *session) addSources(o *live.Options, untilEOF bool) {
+	for i := range s.config.Sources {
+		c := &s.config.Sources[i]
+		src := live.SourceOptions{
+			Entry: engine.Source{
+				Name: c.Name, Disorder: c.Disorder, Idle: c.Idle, Dedupe: c.Dedupe,
+			},
+			Format: c.Format, Map: c.Mapping,
+		}
+		if c.Mapping != nil {
+			src.Entry.Mapping = c.Mapping.Text()
+		}
+		src.Open = func(positions map[string]int64) (live.Source, error) {
+			if c.Stdin {
+				return live.NewStdin(s.stdin), nil
+			}
+			// Patterns of one source are joined by the configuration's directory, so that partitions
+			// keep their names when it moves.
+			root, glob := s.root, c.Tail
+			if filepath.IsAbs(glob) {
+				root = "/"
+				glob = strings.TrimPrefix(glob, "/")
+			}
+			return live.NewTail(live.TailOptions{
+				Root: root, Globs: []string{glob}, Positions: positions, UntilEOF: untilEOF,
+			})
+		}
+		o.Sources = append(o.Sources, src)
+	}
+}
+
+func (s *session) addSinks(o *live.Options) error {
+	for _, c := range s.config.Sinks {
+		d, err := sink.NewDir(s.path(c.Dir))
+		if err != nil {
+			return fmt.Errorf("open sink %s: %w", c.Name, err)
+		}
+		o.Sinks = append(o.Sinks, live.SinkOptions{Name: c.Name, Sink: d})
+	}
+	return nil
+}
+
+// parseInstant reads a flag: a date is its UTC midnight. "" is engine.Past.
+func parseInstant(flag, text string) (engine.Micros, error) {
+	if text == "" {
+		return engine.Past, nil
+	}
+	for _, layout := range []string{"2006-01-02", time.RFC3339Nano} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return engine.Micros(t.UnixMicro()), nil
+		}
+	}
+	return 0, usageError(fmt.Sprintf("%s %q is neither a date (2026-10-01) nor an RFC 3339 time", flag, text))
+}

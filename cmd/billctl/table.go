@@ -1,0 +1,340 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"billctl/formats"
+	"billctl/internal/api"
+)
+
+// table is text in columns. A column whose name begins with '>' is set flush right.
+type table struct {
+	head []string
+	rows [][]string
+}
+
+func newTable(head ...string) *table { return &table{head: head} }
+
+func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+
+// write prints the table, indented; nothing where there are no rows.
+func (t *table) write(w io.Writer, indent string) error {
+	if len(t.rows) == 0 {
+		return nil
+	}
+	head := make([]string, len(t.head))
+	right := make([]bool, len(t.head))
+	for i, h := range t.head {
+		head[i], right[i] = strings.CutPrefix(h, ">")
+	}
+	width := make([]int, len(head))
+	all := append([][]string{head}, t.rows...)
+	for _, row := range all {
+		for i, cell := range row {
+			row[i] = formats.Visible(cell)
+			width[i] = max(width[i], utf8.RuneCountInString(row[i]))
+		}
+	}
+	var b strings.Builder
+	for _, row := range all {
+		line := indent
+		for i, cell := range row {
+			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell))
+			if right[i] {
+				line += pad + cell + "  "
+			} else {
+				line += cell + pad + "  "
+			}
+		}
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// lines prints lines of text.
+func (s *session) lines(lines ...string) error {
+	_, err := io.WriteString(s.stdout, strings.Join(lines, "\n")+"\n")
+	return err
+}
+
+// invoiceDoc is what tables read of a document of ours.
+type invoiceDoc struct {
+	Key      string `json:"key"`
+	Currency string `json:"currency"`
+	Lines    []struct {
+		Price    string     `json:"price"`
+		Group    []dimValue `json:"group"`
+		Quantity string     `json:"quantity"`
+		Unit     string     `json:"unit"`
+		Amount   string     `json:"amount"`
+	} `json:"lines"`
+	Adjustments []struct {
+		Price  string     `json:"price"`
+		Group  []dimValue `json:"group"`
+		Amount string     `json:"amount"`
+		Period struct {
+			StartDate string `json:"start_date"`
+		} `json:"period"`
+	} `json:"adjustments"`
+	Subtotal string `json:"subtotal"`
+	Total    string `json:"total"`
+}
+
+// dimValue is a dimension's value in a document; null where events carry none.
+type dimValue struct {
+	Dimension string  `json:"dimension"`
+	Value     *string `json:"value"`
+}
+
+// groupText writes the values of a document's group.
+func groupText(group []dimValue) string {
+	var parts []string
+	for _, g := range group {
+		parts = append(parts, dimText(g.Dimension, g.Value))
+	}
+	return strings.Join(parts, " ")
+}
+
+// usageText writes the values of a usage's group, by dimension.
+func usageText(group map[string]*string) string {
+	var parts []string
+	for _, dim := range slices.Sorted(maps.Keys(group)) {
+		parts = append(parts, dimText(dim, group[dim]))
+	}
+	return strings.Join(parts, " ")
+}
+
+func dimText(dim string, value *string) string {
+	if value == nil {
+		return dim + " absent"
+	}
+	return dim + "=" + *value
+}
+
+func (s *session) accountTable(a *api.Account) error {
+	title := formats.Visible(a.ID)
+	if a.Name != "" {
+		title += "  " + formats.Visible(a.Name)
+	}
+	if err := s.lines(title+"  ("+a.Timezone+")", s.where(&a.Position)); err != nil {
+		return err
+	}
+	if len(a.Periods) == 0 {
+		return s.lines("no open period")
+	}
+	for i := range a.Periods {
+		if err := s.periodTable(&a.Periods[i]); err != nil {
+			return err
+		}
+	}
+	for _, c := range a.Credits {
+		if err := s.lines("credit " + formats.Visible(c.ID) + ": " + c.Left + " " + c.Currency + " left"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *session) periodTable(p *api.Period) error {
+	err := s.lines("", fmt.Sprintf("%s: plan %s version %d, period from %s (%s to %s), %s rows",
+		formats.Visible(p.Subscription), p.Plan, p.Version, p.StartDate, p.Start, p.End, grouped(p.Rows)))
+	if err != nil {
+		return err
+	}
+	usage := newTable("meter", "group", ">quantity", "unit", ">rows")
+	for _, u := range p.Usage {
+		usage.add(u.Meter, usageText(u.Group), u.Quantity, u.Unit, grouped(u.Rows))
+	}
+	if err := usage.write(s.stdout, "  "); err != nil {
+		return err
+	}
+	for _, preview := range []struct {
+		name string
+		body json.RawMessage
+	}{{"so far", p.SoFar}, {"if closed now", p.IfClosedNow}} {
+		if err := s.previewTable(preview.name, preview.body, p.Currency); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *session) previewTable(name string, body json.RawMessage, currency string) error {
+	var doc *invoiceDoc
+	if err := json.Unmarshal(body, &doc); err != nil {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	if doc == nil {
+		return s.lines("  " + name + ": nothing")
+	}
+	if err := s.lines("  " + name + ": " + doc.Total + " " + currency); err != nil {
+		return err
+	}
+	t := newTable("price", "group", ">quantity", "unit", ">amount")
+	for _, l := range doc.Lines {
+		t.add(l.Price, groupText(l.Group), l.Quantity, l.Unit, l.Amount)
+	}
+	for _, a := range doc.Adjustments {
+		t.add(a.Price, "adjusts "+a.Period.StartDate+" "+groupText(a.Group), "", "", a.Amount)
+	}
+	return t.write(s.stdout, "    ")
+}
+
+func (s *session) accountsTable(a *api.Accounts) error {
+	if err := s.lines(fmt.Sprintf("%s accounts; %s", grouped(uint64(a.Total)), s.where(&a.Position))); err != nil {
+		return err
+	}
+	t := newTable("account", "name", "subscription", "plan", "period", ">rows", ">so far",
+		">if closed now", "")
+	for _, row := range a.Accounts {
+		if len(row.Periods) == 0 {
+			t.add(row.ID, row.Name, "", "", "", "", "", "", "")
+		}
+		for _, p := range row.Periods {
+			t.add(row.ID, row.Name, p.Subscription, p.Plan, p.StartDate, grouped(p.Rows), p.SoFar,
+				p.IfClosedNow, p.Currency)
+		}
+	}
+	if err := t.write(s.stdout, ""); err != nil {
+		return err
+	}
+	if a.Next != "" {
+		return s.lines("more: --after " + formats.Visible(a.Next))
+	}
+	return nil
+}
+
+func (s *session) invoiceTable(a *api.Invoice) error {
+	var doc invoiceDoc
+	if err := json.Unmarshal(a.Invoice, &doc); err != nil {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	if err := s.lines("invoice "+doc.Key, s.where(&a.Position)); err != nil {
+		return err
+	}
+	if err := s.previewTable("total", a.Invoice, doc.Currency); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (s *session) invoicesTable(a *api.Invoices) error {
+	if len(a.Invoices) == 0 {
+		return s.lines("no invoices; " + s.where(&a.Position))
+	}
+	t := newTable("key", "kind", "period", ">subtotal", ">total", "")
+	for _, i := range a.Invoices {
+		t.add(i.Key, i.Kind, i.StartDate, i.Subtotal, i.Total, i.Currency)
+	}
+	if err := t.write(s.stdout, ""); err != nil {
+		return err
+	}
+	if a.More {
+		return s.lines(fmt.Sprintf("more: --limit above %d, or --account, or --period", len(a.Invoices)))
+	}
+	return nil
+}
+
+func (s *session) statusTable(a *api.Status) error {
+	err := s.lines("state "+s.stateDir+": "+s.where(&a.Position),
+		fmt.Sprintf("%s accounts, %d meters, billing rules %d", grouped(uint64(a.Accounts)), a.Meters,
+			a.Ruleset))
+	if err != nil {
+		return err
+	}
+	if a.Position.Frozen {
+		if err := s.lines("the clock is frozen: no period closes until billctl run --clock-ok"); err != nil {
+			return err
+		}
+	}
+	sources := newTable("source", "state", ">bytes to read", "complete through")
+	for _, src := range a.Position.Sources {
+		state, through := "not running", ""
+		if src.CaughtUp != nil && *src.CaughtUp {
+			state = "caught up"
+		} else if src.CaughtUp != nil {
+			state = "reading"
+		}
+		if src.CompleteThrough != nil {
+			through = *src.CompleteThrough
+		}
+		sources.add(src.Name, state, grouped(uint64(src.LagBytes)), through)
+	}
+	controls := newTable("source", ">read", ">accepted", ">rejected", "reasons")
+	for _, c := range a.Controls {
+		var reasons []string
+		for name, n := range c.Rejected {
+			reasons = append(reasons, fmt.Sprintf("%s %s", name, grouped(n)))
+		}
+		slices.Sort(reasons)
+		controls.add(c.Source, grouped(c.Read), grouped(c.Accepted), grouped(c.Read-c.Accepted),
+			strings.Join(reasons, ", "))
+	}
+	sinks := newTable("sink", ">waiting", ">parked", "last error")
+	for _, k := range a.Sinks {
+		sinks.add(k.Name, fmt.Sprint(k.Waiting), fmt.Sprint(k.Parked), k.LastError)
+	}
+	for _, t := range []*table{sources, controls, sinks} {
+		if err := t.write(s.stdout, "  "); err != nil {
+			return err
+		}
+	}
+	if a.Process == nil {
+		return nil
+	}
+	for _, n := range a.Process.Notices {
+		if err := s.lines("note: " + formats.Visible(n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *session) eventTable(a *api.Events) error {
+	if len(a.Events) == 0 {
+		return s.lines("no such event; " + s.where(&a.Position))
+	}
+	for i := range a.Events {
+		if err := s.eventLines(&a.Events[i]); err != nil {
+			return err
+		}
+	}
+	if a.More {
+		return s.lines(fmt.Sprintf("more: --limit above %d", len(a.Events)))
+	}
+	return nil
+}
+
+func (s *session) eventLines(e *api.Event) error {
+	what := "seq " + fmt.Sprint(e.Seq) + ": " + e.Outcome
+	if e.Account != nil {
+		what += ", account " + *e.Account
+	}
+	lines := []string{what, fmt.Sprintf("  read from %s %s at byte %d, accepted at %s",
+		e.Origin.Source, formats.Visible(e.Origin.Partition), e.Origin.Offset, e.At)}
+	if e.Fault != "" {
+		lines = append(lines, "  fault: "+formats.Visible(e.Fault), "  "+formats.Visible(e.Raw))
+		return s.lines(lines...)
+	}
+	lines = append(lines, fmt.Sprintf("  %s  subject %s  id %s  source %s", formats.Visible(e.Type),
+		formats.Visible(e.Subject), formats.Visible(e.ID), formats.Visible(e.Source)))
+	if e.Time != nil {
+		lines = append(lines, "  time "+*e.Time)
+	}
+	var data []string
+	for k, v := range e.Data {
+		data = append(data, formats.Visible(k)+"="+formats.Visible(v))
+	}
+	slices.Sort(data)
+	if len(data) > 0 {
+		lines = append(lines, "  "+strings.Join(data, "  "))
+	}
+	return s.lines(lines...)
+}
