@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"billctl/engine/decimal"
 )
@@ -204,6 +205,9 @@ func readColumnStrings(r *reader, rows int) Strings {
 		total += r.upTo(MaxEntry, "string length")
 		s.End[i] = uint32(min(total, MaxEntry+1))
 	}
+	if total == 0 {
+		r.fail("strings without bytes")
+	}
 	s.Bytes = append([]byte(nil), r.take(int(min(total, MaxEntry+1)))...)
 	return s
 }
@@ -237,10 +241,14 @@ func readBits(r *reader, rows int) Bits {
 		return nil
 	}
 	bits := make(Bits, words)
+	some := uint64(0)
 	for i := range bits {
 		bits[i] = binary.BigEndian.Uint64(raw[8*i:])
+		some |= bits[i]
 	}
-	if rows%64 != 0 && bits[words-1]>>(rows%64) != 0 {
+	if some == 0 {
+		r.fail("bits without a row")
+	} else if rows%64 != 0 && bits[words-1]>>(rows%64) != 0 {
 		r.fail("bits beyond the rows")
 	}
 	return bits
@@ -314,15 +322,34 @@ func readNumbers(r *reader, c *Column, rows int) {
 		return
 	}
 	c.Numbers = make([]decimal.Decimal, rows)
+	shortest := form == 1
 	for i := range rows {
 		switch {
 		case !c.Present.Has(i):
 		case form == 0:
 			c.Numbers[i] = r.decimal()
 		default:
-			c.Numbers[i] = decimal.FromScaled(r.int(), form-1)
+			n := r.int()
+			c.Numbers[i] = decimal.FromScaled(n, form-1)
+			shortest = shortest || n%1000 != 0
 		}
 	}
+	if form == 0 {
+		shortest = !slices.ContainsFunc([]int{0, 3, 6}, c.scales)
+	}
+	if !shortest {
+		r.fail("numbers in a longer form than they need")
+	}
+}
+
+// scales reports whether every number is a small enough multiple of 10^-fraction.
+func (c *Column) scales(fraction int) bool {
+	for i := range c.Numbers {
+		if _, ok := c.Numbers[i].Scaled(fraction); !ok {
+			return false
+		}
+	}
+	return true
 }
 
 func appendOrigins(b []byte, o *Origins) []byte {

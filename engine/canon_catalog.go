@@ -54,7 +54,7 @@ func appendPlan(b []byte, p *Plan) []byte {
 
 func readPlan(r *reader) Plan {
 	return Plan{
-		Key: r.string(), Version: int(r.between(1, 1<<31, "version")), Effective: r.micros(),
+		Key: r.string(), Version: int(r.between(1, 1<<31, "version")), Effective: Day(r.int32()),
 		Currency: r.string(), Digits: int(r.upTo(18, "digits")),
 		Interval: Interval(r.between(uint64(Month), uint64(Month), "interval")),
 		Rounding: decimal.Rounding(r.upTo(uint64(decimal.HalfEven), "rounding")),

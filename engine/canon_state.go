@@ -214,7 +214,7 @@ func (e *Engine) restoreSub(r *reader, account int32) int32 {
 		Subscription: readSubscription(r), account: account, auto: r.bool(), started: r.bool(),
 		next: r.micros(), issued: uint32(r.uint()), history: r.digest(), newest: -1,
 	}
-	if r.err == nil && e.planFor(&t.Subscription, Past) < 0 {
+	if r.err == nil && e.planFor(&t.Subscription, Always) < 0 {
 		r.fail("plan")
 	}
 	index := e.subs.add(t)

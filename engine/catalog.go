@@ -37,7 +37,7 @@ type Filter struct {
 type Plan struct {
 	Key       string
 	Version   int    // from 1
-	Effective Micros // periods that start at or after it are rated by this version
+	Effective Day    // periods that start on it or later, in the account's zone, are rated by it
 	Currency  string // ISO 4217
 	Digits    int    // of the currency's minor unit, 0 to 4
 	Interval  Interval

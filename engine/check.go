@@ -8,6 +8,13 @@ import (
 // Lead is how far ahead of its journaling a change of what is billed must take effect.
 const Lead = 5 * Minute
 
+// Earliest returns the first day that begins in no time zone before at and Lead: from which on a
+// further version of a plan can be effective.
+func Earliest(at Micros) Day {
+	const east = 15 * Hour // no zone was ever further from UTC
+	return DayOf(at.plus(Lead+east)) + 1
+}
+
 // Check returns why a change may not be journaled at an instant, nil if it may. It holds the rules
 // that need more than one shard or the present state; the sequencer asks before it journals, so
 // that nothing of a refused change is applied (docs/semantics.md, "Changes").
@@ -56,9 +63,9 @@ func (k *checker) plan(p *Plan) error {
 		}
 		return nil
 	}
-	if len(k.PlanVersions(p.Key)) > 0 && p.Effective < k.at.plus(Lead) {
-		return fmt.Errorf("plan %s version %d: effective %s is in the past or within 5 minutes",
-			p.Key, p.Version, p.Effective)
+	if len(k.PlanVersions(p.Key)) > 0 && p.Effective < Earliest(k.at) {
+		return fmt.Errorf("plan %s version %d: effective %s: the day must not have begun anywhere, "+
+			"so it can be %s or later", p.Key, p.Version, p.Effective, Earliest(k.at))
 	}
 	for i := range p.Prices {
 		m := p.Prices[i].Meter

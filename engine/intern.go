@@ -123,7 +123,8 @@ func (e *Engine) dropPeriod(index int32) {
 
 // bind returns the terms of the subscription for a period that starts at t.
 func (e *Engine) bind(index int32, t Micros) int32 {
-	return e.bindTo(index, e.planFor(&e.subs.at(index).Subscription, t))
+	b := e.subs.at(index)
+	return e.bindTo(index, e.planFor(&b.Subscription, e.localDay(b, t)))
 }
 
 // bindTo returns the terms of the subscription under one plan version.

@@ -156,7 +156,7 @@ func (e *Engine) judgeAutomatic(b *Batch, row int, plan string) int32 {
 		return e.addRoute(route{account: -1, owner: -1, mine: true})
 	}
 	start, end := e.zones[utc].Month(t)
-	version := e.planFor(&Subscription{Plan: plan}, start)
+	version := e.planFor(&Subscription{Plan: plan}, DayOf(start))
 	if version < 0 {
 		return e.addRoute(route{account: -1, owner: -1, mine: true})
 	}

@@ -239,9 +239,9 @@ func (s *state) defaultPlan(event string) string {
 	return ""
 }
 
-// planFor returns the index of the version that rates the periods which start at t: the pinned
-// one, or the last that is effective then, or the first of all. A plan always has one.
-func (s *state) planFor(b *Subscription, t Micros) int32 {
+// planFor returns the index of the version that rates the periods which start on a local day: the
+// pinned one, or the last that is effective then, or the first of all; -1 if the plan has none.
+func (s *state) planFor(b *Subscription, day Day) int32 {
 	best := int32(-1)
 	for i, p := range s.plans {
 		if p.Key != b.Plan {
@@ -253,16 +253,16 @@ func (s *state) planFor(b *Subscription, t Micros) int32 {
 			}
 			continue
 		}
-		if best < 0 || betterVersion(p, s.plans[best], t) {
+		if best < 0 || betterVersion(p, s.plans[best], day) {
 			best = int32(i)
 		}
 	}
 	return best
 }
 
-// betterVersion reports whether p rates a period that starts at t rather than q.
-func betterVersion(p, q *Plan, t Micros) bool {
-	switch now, then := p.Effective <= t, q.Effective <= t; {
+// betterVersion reports whether p rates a period that starts on the day rather than q.
+func betterVersion(p, q *Plan, day Day) bool {
+	switch now, then := p.Effective <= day, q.Effective <= day; {
 	case now != then:
 		return now
 	case p.Effective == q.Effective:
@@ -278,11 +278,16 @@ func (s *state) termsFor(b *sub, start Micros) *terms {
 	if p := s.retained(b, start); p >= 0 {
 		return s.terms[s.periods.at(p).terms]
 	}
-	plan := s.planFor(&b.Subscription, start)
+	plan := s.planFor(&b.Subscription, s.localDay(b, start))
 	if len(b.Overrides) == 0 {
 		return s.terms[s.base[plan]]
 	}
 	return s.makeTerms(s.plans[plan], b.Overrides)
+}
+
+// localDay returns the day of the account's zone that holds t.
+func (s *state) localDay(b *sub, t Micros) Day {
+	return Day(s.zones[s.accounts.at(b.account).zone].dayNumber(t))
 }
 
 // around returns the period of the subscription that holds t, which lies in its interval, and the

@@ -24,13 +24,25 @@ const (
 	OneDay         = 24 * Hour
 )
 
-// Day numbers UTC days since 1970-01-01; keys are remembered and forgotten by it.
+// Day numbers days since 1970-01-01: of UTC for keys, of the account's zone for plan versions.
 type Day int32
 
 // DayOf returns the UTC day that holds t, for t in [MinTime, MaxTime).
 func DayOf(t Micros) Day { return Day(t / OneDay) }
 
-// Start returns the first instant of the day.
+// Always is before every day.
+const Always Day = math.MinInt32
+
+// String writes the day as a date, "always" for Always.
+func (d Day) String() string {
+	if d == Always {
+		return "always"
+	}
+	c := civilOf(int64(d))
+	return string(appendDate(nil, c.year, c.month, c.day))
+}
+
+// Start returns the first instant of the day in UTC.
 func (d Day) Start() Micros { return Micros(d) * OneDay }
 
 // plus adds a duration to an instant; the unbounded instants stay what they are.

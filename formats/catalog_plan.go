@@ -19,7 +19,7 @@ func (r *catalogReader) plan(n *node) {
 	if f == nil {
 		return
 	}
-	p := engine.Plan{Version: 1, Effective: engine.Past, Interval: engine.Month}
+	p := engine.Plan{Version: 1, Effective: engine.Always, Interval: engine.Month}
 	key, ok := f.key(f.need("key", "name it: key: pro"), "plan key")
 	if !ok {
 		return
@@ -72,11 +72,11 @@ func (r *catalogReader) effective(f *fields, p *engine.Plan, at *planPlaces) {
 	}
 	at.effective = n.at
 	if s, ok := f.scalar(n, "effective"); ok {
-		if when, fault := parseWhen(s, nil); fault != "" {
-			r.faults.add(n.at, whenHint, "effective %q %s", clip(s), fault)
-		} else {
-			p.Effective = when
+		day, ok := parseDay(s)
+		if !ok {
+			r.faults.add(n.at, "write a date: effective: 2026-12-01", "effective %q is not a date", clip(s))
 		}
+		p.Effective = day
 	}
 }
 
@@ -211,4 +211,13 @@ func priceOf(p *engine.Plan, key string) *engine.Price {
 		return nil
 	}
 	return &p.Prices[i]
+}
+
+// parseDay reads a date, in the years 1970 to 2199.
+func parseDay(s string) (engine.Day, bool) {
+	at, fault := parseWhen(s, nil)
+	if fault != "" || len(s) != len("2006-01-02") {
+		return engine.Always, false
+	}
+	return engine.DayOf(at), true
 }

@@ -115,7 +115,7 @@ func TestReadCatalogWhole(t *testing.T) {
 	if !reflect.DeepEqual(c.Plans[1], wantPlan) {
 		t.Errorf("plan is\n%+v\nwant\n%+v", c.Plans[1], wantPlan)
 	}
-	if c.Plans[0].Effective != engine.Past {
+	if c.Plans[0].Effective != engine.Always {
 		t.Errorf("version 1 is effective from %s", c.Plans[0].Effective)
 	}
 	zero := decimal.FromInt(0)
@@ -151,7 +151,7 @@ func wantedPlan(t *testing.T) engine.Plan {
 	}
 	five, most := dec("5"), dec("500")
 	return engine.Plan{
-		Key: "pro", Version: 2, Effective: instant(t, "2026-12-01T00:00:00Z"), Currency: "EUR",
+		Key: "pro", Version: 2, Effective: engine.DayOf(instant(t, "2026-12-01T00:00:00Z")), Currency: "EUR",
 		Digits: 2, Interval: engine.Month, Rounding: decimal.HalfEven,
 		Prices: []engine.Price{
 			{Key: "base", Model: engine.Flat, Amount: dec("29"), Advance: true, Prorate: true},

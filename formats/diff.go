@@ -202,9 +202,10 @@ func (d *differ) newVersion(p *engine.Plan, at *planPlaces, journaled []int,
 			"plan %s is in %s in the journal", p.Key, before.Currency)
 		return false
 	}
-	if p.Effective < d.now+leadTime {
-		d.faults.add(at.effective, "bills that may exist never change: choose a later date",
-			"version %d of plan %s takes effect less than 5 minutes from now", p.Version, p.Key)
+	if earliest := engine.Earliest(d.now); p.Effective < earliest {
+		d.faults.add(at.effective, fmt.Sprintf(
+			"bills that may exist never change: choose %s or later", earliest),
+			"version %d of plan %s takes effect too soon", p.Version, p.Key)
 		return false
 	}
 	if p.Effective <= before.Effective {
@@ -229,7 +230,7 @@ func (d *differ) sayPlan(p, before *engine.Plan) {
 		parts = []string{"nothing else changes"}
 	}
 	d.say("plan %s gets version %d from %s: %s; %s", p.Key, p.Version,
-		whenText(p.Effective, nil), strings.Join(parts, ", "), d.movers(p))
+		p.Effective, strings.Join(parts, ", "), d.movers(p))
 }
 
 // movers says how many of the catalog's subscriptions a new version will rate.
@@ -237,7 +238,7 @@ func (d *differ) movers(p *engine.Plan) string {
 	n := 0
 	for i := range d.c.Accounts {
 		for _, s := range d.c.Accounts[i].Subscriptions {
-			if s.Plan == p.Key && s.Pin == 0 && s.From < p.Effective && p.Effective < s.To {
+			if s.Plan == p.Key && s.Pin == 0 && s.From < p.Effective.Start() && p.Effective.Start() < s.To {
 				n++
 			}
 		}

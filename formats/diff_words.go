@@ -86,7 +86,7 @@ func braces(words []string) string {
 // planDiff says how a plan differs from the journaled version, its prices aside.
 func planDiff(old, p *engine.Plan) []string {
 	var w wordList
-	w.text("effective", whenText(old.Effective, nil), whenText(p.Effective, nil))
+	w.text("effective", old.Effective.String(), p.Effective.String())
 	w.text("currency", old.Currency, p.Currency)
 	w.text("digits", fmt.Sprint(old.Digits), fmt.Sprint(p.Digits))
 	w.text("period", intervalWord(old.Interval), intervalWord(p.Interval))

@@ -1,0 +1,74 @@
+# The verbs of this repository. Go, make and a C compiler (for the race detector) are all they need.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := check
+
+FUZZTIME ?= 20s
+SEEDS ?= 20
+BENCHTIME ?= 1s
+COVER ?=
+AZURE ?= ../shared/data/azure-llm
+
+.PHONY: check test build demo fuzz sim bench golden azure-llm
+
+# Everything that a change must pass: form, vet, and all tests under the race detector.
+check:
+	@begin=$$SECONDS; \
+	unformatted=$$(gofmt -l .); \
+	if [ -n "$$unformatted" ]; then echo "not formatted: run gofmt -w"; echo "$$unformatted"; exit 1; fi; \
+	go vet ./...; \
+	CGO_ENABLED=1 go test -race -timeout 12m ./...; \
+	echo "check passed in $$((SECONDS - begin)) s"
+
+# The same tests without the race detector.
+test:
+	@go test -timeout 5m ./...
+
+# The binary, in bin.
+build:
+	@go build -trimpath -o bin/billctl ./cmd/billctl
+
+# A tour that ends by itself.
+demo: build
+	@bin/billctl demo
+
+# Every fuzz target for FUZZTIME.
+fuzz:
+	@for package in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "$$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+# Benchmarks, with what they allocate.
+bench:
+	@go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+
+# Writes the golden files anew. Read the difference before you commit it.
+golden:
+	@for package in $$(grep -l --include='*_test.go' -r '"update"' . | xargs -n1 dirname | sort -u); do \
+		echo "$$package"; go test $$package -update; \
+	done
+
+# Two real logs of LLM requests, billed into the new state directory STATE. The configuration is
+# copied to STATE.config, because the logs are looked for beside it.
+azure-llm: build
+	@if [ -z "$(STATE)" ]; then echo "name a new state directory: make azure-llm STATE=DIR"; exit 2; fi; \
+	if [ ! -d "$(AZURE)" ]; then echo "no logs in $(AZURE): see fixtures/azure-llm/README.md"; exit 1; fi; \
+	mkdir -p "$$(dirname "$(STATE)")"; \
+	state=$$(cd "$$(dirname "$(STATE)")" && pwd)/$$(basename "$(STATE)"); \
+	mkdir -p "$$state.config"; \
+	cp -R fixtures/azure-llm/. "$$state.config/"; \
+	ln -sfn "$$(cd "$(AZURE)" && pwd)" "$$state.config/data"; \
+	sed "s|dir: invoices|dir: \"$$state/invoices\"|" fixtures/azure-llm/billctl.yaml \
+		> "$$state.config/billctl.yaml"; \
+	billctl="bin/billctl --config $$state.config/billctl.yaml --state $$state"; \
+	set -x; \
+	$$billctl catalog apply; \
+	$$billctl run --until-eof; \
+	$$billctl query account conv; \
+	$$billctl query account code; \
+	$$billctl run --until-eof --close-at 2023-12-01; \
+	$$billctl query invoices
