@@ -233,23 +233,33 @@ func (e *Engine) changeSubscription(index int32, c *Subscription, fx *Effects) {
 		e.refuse(fx, "account %s, subscription %s: no version %d", a.id, c.Key, c.Pin)
 		return
 	}
+	same := int32(-1)
 	for _, i := range a.subs {
 		b := e.subs.at(i)
 		switch {
 		case b.Key != c.Key:
 		case b.From == c.From:
-			if c.To != b.To && c.To > b.From && c.To >= b.next && b.next < b.To {
-				e.subs.mut(i).To = c.To
-				e.cutOpen(i)
-				e.schedule(i)
-			}
-			return
+			same = i
 		case b.From < c.To && c.From < b.To:
 			e.refuse(fx, "account %s, subscription %s: overlaps another interval", a.id, c.Key)
 			return
 		}
 	}
+	if same >= 0 {
+		e.moveEnd(same, c.To)
+		return
+	}
 	e.subscribe(index, *c, false)
+}
+
+// moveEnd changes the end of a subscription that is not closed to its end, nor beyond the new one.
+func (e *Engine) moveEnd(index int32, to Micros) {
+	b := e.subs.at(index)
+	if to != b.To && to > b.From && to >= b.next && b.next < b.To {
+		e.subs.mut(index).To = to
+		e.cutOpen(index)
+		e.schedule(index)
+	}
 }
 
 // cutOpen moves the end of the open period that holds a subscription's new end.

@@ -172,7 +172,7 @@ func (p picture) difference(o picture) string {
 	case !bytes.Equal(p.globals, o.globals):
 		return fmt.Sprintf("globals %x, want %x", o.globals, p.globals)
 	case !slices.Equal(p.accounts, o.accounts):
-		return fmt.Sprintf("accounts %q, want %q", o.accounts, p.accounts)
+		return "accounts: " + firstDifference(p.accounts, o.accounts)
 	case p.billing != o.billing:
 		return "billing digest"
 	case p.journal != o.journal:
@@ -189,8 +189,22 @@ func (o *outcome) difference(p *outcome) string {
 		{"rejections", o.rejections, p.rejections}, {"documents", o.documents, p.documents},
 		{"refusals", o.refusals, p.refusals},
 	} {
-		if !slices.Equal(x.want, x.got) {
-			return fmt.Sprintf("%s %q, want %q", x.what, x.got, x.want)
+		if d := firstDifference(x.want, x.got); d != "" {
+			return x.what + ": " + d
+		}
+	}
+	return ""
+}
+
+func firstDifference(want, got []string) string {
+	for i := range max(len(want), len(got)) {
+		switch {
+		case i >= len(got):
+			return fmt.Sprintf("number %d of %d is missing: %q", i+1, len(want), want[i])
+		case i >= len(want):
+			return fmt.Sprintf("number %d of %d is too many: %q", i+1, len(got), got[i])
+		case want[i] != got[i]:
+			return fmt.Sprintf("number %d is %q, want %q", i+1, got[i], want[i])
 		}
 	}
 	return ""

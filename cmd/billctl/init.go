@@ -78,8 +78,12 @@ func (s *session) init(dir string, sample bool) error {
 			return err
 		}
 	}
-	return s.lines("", "next:", "  billctl catalog check", "  billctl catalog apply",
-		"  billctl run --until-eof", "  billctl query accounts")
+	next := []string{"", "next:"}
+	if filepath.Clean(dir) != "." {
+		next = append(next, "  cd "+dir)
+	}
+	return s.lines(append(next, "  billctl catalog check", "  billctl catalog apply",
+		"  billctl run --until-eof", "  billctl query accounts")...)
 }
 
 // sampleEvents returns events of the last hour, so that they are in an open period. Half of the

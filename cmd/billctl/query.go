@@ -12,7 +12,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -39,33 +38,39 @@ func (s *session) ask(path string, params url.Values) ([]byte, error) {
 	if err := s.load(); err != nil {
 		return nil, err
 	}
-	target := "http://billctl" + path + "?" + params.Encode()
-	req, err := http.NewRequestWithContext(s.ctx, http.MethodGet, target, nil)
-	if err != nil {
-		panic("BUG: " + err.Error())
-	}
-	resp, err := api.Dial(s.socket()).Do(req)
+	body, err := fetch(s.ctx, s.socket(), path, params)
+	var exit *exitError
 	switch {
-	case err == nil:
-		defer resp.Body.Close() // read only
-		body, err := io.ReadAll(resp.Body)
-		if err != nil {
-			return nil, fmt.Errorf("read answer: %w", err)
-		}
-		if resp.StatusCode != http.StatusServiceUnavailable {
-			return answer(resp.StatusCode, body)
-		}
-	case errors.Is(err, context.Canceled):
-		return nil, err
+	case err == nil, errors.As(err, &exit), s.ctx.Err() != nil:
+		return body, err
 	case errors.Is(err, os.ErrPermission):
 		return nil, fmt.Errorf("ask %s: %w", s.socket(), err)
 	}
-	return s.askDirectory(req)
+	// Nobody listens, or the process is about to end: the directory has the answer.
+	return s.askDirectory(request(s.ctx, path, params))
 }
 
-// nobodyListens reports whether an error of dialing says that no process answers.
-func nobodyListens(err error) bool {
-	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
+func request(ctx context.Context, path string, params url.Values) *http.Request {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet,
+		"http://billctl"+path+"?"+params.Encode(), nil)
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	return req
+}
+
+// fetch asks the process that listens on a socket.
+func fetch(ctx context.Context, socket, path string, params url.Values) ([]byte, error) {
+	resp, err := api.Dial(socket).Do(request(ctx, path, params))
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close() // read only
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read answer: %w", err)
+	}
+	return answer(resp.StatusCode, body)
 }
 
 // askDirectory answers from the state directory.
@@ -101,6 +106,9 @@ func (r *recorder) Write(b []byte) (int, error) { return r.body.Write(b) }
 func answer(status int, body []byte) ([]byte, error) {
 	if status == http.StatusOK {
 		return body, nil
+	}
+	if status == http.StatusServiceUnavailable {
+		return nil, errors.New("read answer: the process is about to end")
 	}
 	var fail api.Failure
 	if err := json.Unmarshal(body, &fail); err != nil || fail.Error.Message == "" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,6 +56,10 @@ type courier struct {
 	clock  Clock
 	say    func(string)
 	waking chan struct{}
+
+	reader *store.OutboxReader // nil before the first step
+	lanes  map[string]*lane    // by account
+	order  []string            // of accounts with something in their lane, as they came
 
 	mu     sync.Mutex
 	status SinkStatus
@@ -165,31 +170,46 @@ func (c *courier) run(ctx context.Context) {
 
 // deliver reads the outbox from where the cursor stands and works through the lanes.
 func (c *courier) deliver(ctx context.Context) error {
-	r := c.outbox.Read(c.cursor.Done())
-	defer r.Close() // read only
-	lanes := map[string]*lane{}
-	var order []string // of accounts with something in their lane, as they came
+	defer c.stop()
 	for {
-		if err := c.collect(r, lanes, &order); err != nil {
-			return err
-		}
-		did, retry, err := c.work(ctx, lanes, &order)
+		retry, err := c.step(ctx)
 		if err != nil {
 			return err
 		}
-		if did {
-			continue
-		}
-		if err := c.rest(ctx, lanes, retry); err != nil {
+		if err := c.wait(ctx, retry); err != nil {
 			return err
 		}
 	}
 }
 
+// stop lets go of the reader, which only reads.
+func (c *courier) stop() {
+	if c.reader != nil {
+		c.reader.Close()
+	}
+}
+
+// step does everything that can be done now, and returns the running time at which a document
+// that failed is to be tried again, or -1.
+func (c *courier) step(ctx context.Context) (retry time.Duration, err error) {
+	if c.reader == nil {
+		c.reader, c.lanes = c.outbox.Read(c.cursor.Done()), map[string]*lane{}
+	}
+	for did := true; did; {
+		if err := c.collect(); err != nil {
+			return 0, err
+		}
+		if did, retry, err = c.work(ctx); err != nil {
+			return 0, err
+		}
+	}
+	return retry, c.rest(retry)
+}
+
 // collect takes in the documents that are new in the outbox.
-func (c *courier) collect(r *store.OutboxReader, lanes map[string]*lane, order *[]string) error {
-	for len(lanes) < 1<<16 {
-		rec, pos, err := r.Next()
+func (c *courier) collect() error {
+	for len(c.lanes) < 1<<16 {
+		rec, pos, err := c.reader.Next()
 		c.mu.Lock()
 		c.end = pos
 		c.mu.Unlock()
@@ -213,11 +233,11 @@ func (c *courier) collect(r *store.OutboxReader, lanes map[string]*lane, order *
 		if known.State == store.Done {
 			continue
 		}
-		l := lanes[rec.Account]
+		l := c.lanes[rec.Account]
 		if l == nil {
 			l = &lane{}
-			lanes[rec.Account] = l
-			*order = append(*order, rec.Account)
+			c.lanes[rec.Account] = l
+			c.order = append(c.order, rec.Account)
 		}
 		l.stuck = l.stuck || len(l.queue) == 0 && known.State == store.Parked
 		l.queue = append(l.queue, parcelOut{pos, Delivery{rec.Key, rec.Account, rec.Body}})
@@ -227,14 +247,12 @@ func (c *courier) collect(r *store.OutboxReader, lanes map[string]*lane, order *
 
 // work tries the first document of every lane that may be tried, and returns whether it tried any
 // and the running time at which the next may be.
-func (c *courier) work(
-	ctx context.Context, lanes map[string]*lane, order *[]string,
-) (did bool, retry time.Duration, err error) {
+func (c *courier) work(ctx context.Context) (did bool, retry time.Duration, err error) {
 	wall, running := c.clock.Now()
 	retry = -1
 	var batch []string
-	for _, account := range *order {
-		switch l := lanes[account]; {
+	for _, account := range c.order {
+		switch l := c.lanes[account]; {
 		case l.stuck:
 		case l.notYet > running:
 			if retry < 0 || l.notYet < retry {
@@ -249,25 +267,23 @@ func (c *courier) work(
 	}
 	positions := make([]int64, len(batch))
 	for i, account := range batch {
-		positions[i] = lanes[account].queue[0].pos
+		positions[i] = c.lanes[account].queue[0].pos
 	}
 	if err := c.cursor.Attempt(engine.Micros(wall.UnixMicro()), positions...); err != nil {
 		return false, 0, err
 	}
 	for _, account := range batch {
-		if err := c.try(ctx, lanes[account]); err != nil {
+		if err := c.try(ctx, c.lanes[account]); err != nil {
 			return false, 0, err
 		}
 	}
-	kept := (*order)[:0]
-	for _, account := range *order {
-		if len(lanes[account].queue) > 0 {
-			kept = append(kept, account)
-		} else {
-			delete(lanes, account)
+	c.order = slices.DeleteFunc(c.order, func(account string) bool {
+		done := len(c.lanes[account].queue) == 0
+		if done {
+			delete(c.lanes, account)
 		}
-	}
-	*order = kept
+		return done
+	})
 	return true, 0, nil
 }
 
@@ -300,13 +316,13 @@ func (c *courier) try(ctx context.Context, l *lane) error {
 	return nil
 }
 
-// rest waits until there is something to do again.
-func (c *courier) rest(ctx context.Context, lanes map[string]*lane, retry time.Duration) error {
+// rest makes durable what is known and says how things stand.
+func (c *courier) rest(retry time.Duration) error {
 	if err := c.cursor.Sync(); err != nil {
 		return err
 	}
 	waiting, parked := 0, 0
-	for _, l := range lanes {
+	for _, l := range c.lanes {
 		waiting += len(l.queue)
 		if l.stuck {
 			parked++
@@ -314,9 +330,14 @@ func (c *courier) rest(ctx context.Context, lanes map[string]*lane, retry time.D
 		}
 	}
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.status.Waiting, c.status.Parked = waiting, parked
 	c.idle, c.failed = true, retry >= 0
-	c.mu.Unlock()
+	return nil
+}
+
+// wait waits until there is something to do again.
+func (c *courier) wait(ctx context.Context, retry time.Duration) error {
 	var again <-chan time.Time
 	if retry >= 0 {
 		_, running := c.clock.Now()

@@ -148,7 +148,7 @@ func (r *Run) mark() error {
 	keys := r.st.Shards.drain()
 	outbox := r.st.Outbox.End()
 	r.saving = true
-	go func() { r.saved <- r.save(keys, outbox) }()
+	r.beside(func() { r.saved <- r.save(keys, outbox) })
 	return nil
 }
 

@@ -65,6 +65,7 @@ type Run struct {
 	sealed   engine.Seq // last sequence number when the last seal was written
 	saving   bool
 	saved    chan saved
+	beside   func(func()) // begins the writing of a checkpoint, which the loop does not wait for
 	watered  time.Duration // when the last watermark was written
 	closed   bool          // CloseAt was done
 	quiet    bool          // nothing was appended since the last tick
@@ -120,7 +121,7 @@ func NewRun(opts Options) (*Run, error) {
 		opts: opts, st: opts.State, journal: opts.State.Dir.Journal(),
 		watch: newWatch(opts.Clock), parcels: make(chan parcel, 4),
 		views: make(chan chan *engine.View), stopped: make(chan struct{}),
-		saved: make(chan saved, 1), refused: map[string]string{},
+		saved: make(chan saved, 1), beside: func(f func()) { go f() }, refused: map[string]string{},
 		next: standing.Seq + 1, at: standing.At, chain: standing.LastSeal, frozen: standing.Frozen,
 		sealed: standing.Seq,
 	}
