@@ -123,3 +123,17 @@ type Malformed struct {
 	Raw   []byte // the line, cut to MaxRaw
 	Size  int64  // the line's length before the cut
 }
+
+// GreatestTime returns the greatest event time of the rows that is not after their arrival, Past if
+// there is none. A single event from the future must not move a watermark.
+func (b *Batch) GreatestTime(at Micros) Micros {
+	greatest, bad := Past, b.Malformed
+	for row, t := range b.Time {
+		if len(bad) > 0 && bad[0].Row == row {
+			bad = bad[1:]
+		} else if t <= at {
+			greatest = max(greatest, t)
+		}
+	}
+	return greatest
+}

@@ -32,6 +32,7 @@ func (v *View) appendGlobals(b []byte) []byte {
 	})
 	b = appendList(b, v.Controls(), func(b []byte, c *Control) []byte {
 		b = appendUint(appendSource(b, &c.Source), c.Read)
+		b = appendInt(b, int64(c.Greatest))
 		for _, n := range c.Counts {
 			b = appendUint(b, n)
 		}
@@ -87,8 +88,8 @@ func (e *Engine) RestoreGlobals(b []byte) error {
 	}
 	e.settings = *readSettings(r)
 	e.defaults = readList(r, 2, func(r *reader) Default { return Default{r.string(), r.string()} })
-	e.sources = readList(r, 5+NumReasons, func(r *reader) source {
-		s := source{Source: *readSource(r), read: r.uint()}
+	e.sources = readList(r, 6+NumReasons, func(r *reader) source {
+		s := source{Source: *readSource(r), read: r.uint(), greatest: r.micros()}
 		for i := range s.counts {
 			s.counts[i] = r.uint()
 		}

@@ -67,6 +67,9 @@ func (k *checker) plan(p *Plan) error {
 		return fmt.Errorf("plan %s version %d: effective %s: the day must not have begun anywhere, "+
 			"so it can be %s or later", p.Key, p.Version, p.Effective, Earliest(k.at))
 	}
+	if err := p.Validate(); err != nil {
+		return err
+	}
 	for i := range p.Prices {
 		m := p.Prices[i].Meter
 		known := m == "" || k.Meter(m) != nil ||

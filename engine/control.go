@@ -92,6 +92,10 @@ func (e *Engine) addPlan(p *Plan, fx *Effects) {
 		}
 		return
 	}
+	if err := p.Validate(); err != nil {
+		e.refuseGlobal(fx, "version %d: %v", p.Version, err)
+		return
+	}
 	for i := range p.Prices {
 		if m := p.Prices[i].Meter; m != "" && e.meterIndex(m) < 0 {
 			e.refuseGlobal(fx, "plan %s version %d: no meter %s", p.Key, p.Version, m)

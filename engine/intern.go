@@ -155,7 +155,10 @@ func (s *state) makeTerms(plan *Plan, overrides []Override) *terms {
 	for i := range overrides {
 		for j := range t.prices {
 			if t.prices[j].Key == overrides[i].Price {
-				t.prices[j] = t.prices[j].with(&overrides[i])
+				// An override that a price can't take, or of one that is gone, changes nothing.
+				if p := t.prices[j].with(&overrides[i]); p.validate() == nil {
+					t.prices[j] = p
+				}
 			}
 		}
 	}

@@ -71,6 +71,7 @@ func (e *Engine) rows(first Seq, b *Batch, fx *Effects) {
 	}
 	if e.shard == 0 {
 		s.read += uint64(b.Len)
+		s.greatest = max(s.greatest, b.GreatestTime(e.at))
 		e.keepPositions(b)
 	}
 }
@@ -101,7 +102,9 @@ func (e *Engine) sourceOf(name string) int {
 			return i
 		}
 	}
-	e.sources = append(e.sources, source{Source: Source{Name: name, Dedupe: true}})
+	e.sources = append(e.sources, source{
+		Source: Source{Name: name, Dedupe: true}, greatest: Past,
+	})
 	return len(e.sources) - 1
 }
 

@@ -60,8 +60,9 @@ type global struct {
 // source is a declared source with its control total.
 type source struct {
 	Source
-	read   uint64
-	counts [NumReasons]uint64
+	read     uint64
+	counts   [NumReasons]uint64
+	greatest Micros // event time of a row that was not after its arrival; Past before the first
 }
 
 // Position says where reading of a partition goes on.

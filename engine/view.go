@@ -85,13 +85,16 @@ type Control struct {
 	Source Source
 	Read   uint64
 	Counts [NumReasons]uint64
+	// Greatest is the greatest event time of a row that was not after its arrival; Past before the
+	// first.
+	Greatest Micros
 }
 
 // Controls returns the control totals, by source name.
 func (v *View) Controls() []Control {
 	var out []Control
 	for i := range v.first().sources {
-		c := Control{Source: v.first().sources[i].Source}
+		c := Control{Source: v.first().sources[i].Source, Greatest: v.first().sources[i].greatest}
 		for _, s := range v.shards {
 			c.Read += s.sources[i].read
 			for r, n := range s.sources[i].counts {

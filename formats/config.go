@@ -25,7 +25,7 @@ type Config struct {
 		Every time.Duration // above 0; 10 s by default
 		Bytes int64         // of the journal, above 0; 64 MiB by default
 	}
-	Shards int // 0: as many as the machine has processors
+	Shards int // of the engine; 0: one. The result does not depend on it
 }
 
 // SourceConfig says where events are read and how.

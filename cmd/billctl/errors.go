@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 	"syscall"
 
 	"billctl/formats"
@@ -107,8 +106,6 @@ func explain(err error) (text, hint string, code int) {
 		return text, "run as the owner of the directory", exitFailed
 	case errors.Is(err, syscall.ENAMETOOLONG):
 		return text, "use a shorter path", exitFailed
-	case strings.HasPrefix(text, "unknown command"):
-		return text, "billctl --help lists the commands", exitUsage
 	}
 	return text, "", exitFailed
 }

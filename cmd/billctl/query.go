@@ -121,6 +121,15 @@ func answer(status int, body []byte) ([]byte, error) {
 	return nil, &exitError{code: code, text: fail.Error.Message}
 }
 
+// missing adds to an answer that something is not there how to find what is.
+func missing(err error, way string) error {
+	var exit *exitError
+	if errors.As(err, &exit) && exit.code == exitFailed && exit.hint == "" {
+		exit.hint = way
+	}
+	return err
+}
+
 // show asks and prints: the answer as it is for json, else by table.
 func show[T any](
 	s *session, output, path string, params url.Values, table func(*T) error,
@@ -152,7 +161,8 @@ func newQueryAccount(s *session) *cobra.Command {
 the invoice would be if the period closed now (with minimums and what is billed in advance).`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return show(s, output, "/v1/account", url.Values{"id": args}, s.accountTable)
+			err := show(s, output, "/v1/account", url.Values{"id": args}, s.accountTable)
+			return missing(err, "billctl query accounts lists them")
 		},
 	}
 	outputFlag(c, &output)
@@ -187,7 +197,8 @@ func newQueryInvoice(s *session) *cobra.Command {
 		Example: "  billctl query invoice acme/main/2026-09-01/period",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return show(s, output, "/v1/invoice", url.Values{"key": args}, s.invoiceTable)
+			err := show(s, output, "/v1/invoice", url.Values{"key": args}, s.invoiceTable)
+			return missing(err, "billctl query invoices lists them")
 		},
 	}
 	outputFlag(c, &output)

@@ -20,7 +20,7 @@ Start in an empty directory:
 		Args:          usageArgs(cobra.NoArgs),
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err.Error()) })
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return misused(c, err.Error()) })
 	flags := root.PersistentFlags()
 	flags.StringVar(&s.configFile, "config", "", "configuration `file` (default billctl.yaml)")
 	flags.StringVar(&s.stateDir, "state", "", "state `directory` (default: the configuration's)")
@@ -31,11 +31,16 @@ Start in an empty directory:
 	return root
 }
 
+// misused is a command line that the command does not take.
+func misused(c *cobra.Command, text string) error {
+	return &exitError{code: exitUsage, text: text, hint: "see: " + c.CommandPath() + " --help"}
+}
+
 // usageArgs marks a wrong number of arguments as a fault of usage.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if err := check(c, args); err != nil {
-			return usageError(err.Error() + "; see: " + c.CommandPath() + " --help")
+			return misused(c, err.Error())
 		}
 		return nil
 	}
@@ -47,8 +52,7 @@ func group(use, short string, verbs ...*cobra.Command) *cobra.Command {
 		Use: use, Short: short,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError("there is no " + c.CommandPath() + " " + args[0] +
-					"; see: " + c.CommandPath() + " --help")
+				return misused(c, "there is no "+c.CommandPath()+" "+args[0])
 			}
 			return nil
 		},

@@ -51,7 +51,10 @@ func (s *session) load() error {
 	case errors.Is(err, fs.ErrNotExist) && !needed:
 		s.config, s.root = formats.DefaultConfig(), "."
 	case err != nil:
-		return &exitError{code: exitUsage, text: "read configuration: " + err.Error()}
+		return &exitError{
+			code: exitUsage, text: "read configuration: " + err.Error(),
+			hint: "name one that exists with --config, or begin with: billctl init",
+		}
 	default:
 		if s.config, err = formats.ReadConfig(name, data); err != nil {
 			return err

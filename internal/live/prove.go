@@ -25,8 +25,8 @@ type prover struct {
 	digester *engine.Digester
 	mark     engine.Seq // 0: none waits for a seal
 	view     *engine.View
-	dirty    engine.Dirty // since the last digests
-	seals    int          // that were compared
+	dirty    engine.Dirty  // since the last digests
+	seals    int           // that were compared
 	last     engine.Digest // Chain of the last seal that was seen
 	billing  engine.Digest // of the last digests that were made
 	journal  engine.Digest

@@ -65,7 +65,7 @@ type Run struct {
 	sealed   engine.Seq // last sequence number when the last seal was written
 	saving   bool
 	saved    chan saved
-	beside   func(func()) // begins the writing of a checkpoint, which the loop does not wait for
+	beside   func(func())  // begins the writing of a checkpoint, which the loop does not wait for
 	watered  time.Duration // when the last watermark was written
 	closed   bool          // CloseAt was done
 	quiet    bool          // nothing was appended since the last tick
@@ -143,6 +143,10 @@ func (r *Run) openSources() error {
 		}
 		positions[p.Source][p.Partition] = p.Resume
 	}
+	greatest := map[string]engine.Micros{}
+	for _, c := range r.st.Shards.Pin().Controls() {
+		greatest[c.Source.Name] = c.Greatest
+	}
 	wall, _ := r.opts.Clock.Now()
 	r.progress = progress{finite: r.opts.UntilEOF, greatest: engine.Past}
 	for i := range r.opts.Sources {
@@ -160,10 +164,15 @@ func (r *Run) openSources() error {
 			index: i, source: src, decoder: d, out: r.parcels,
 			builder: formats.NewBuilder(o.Entry.Name, limits), used: make(chan *engine.Batch, 4),
 		})
-		r.progress.sources = append(r.progress.sources, sourceProgress{
+		s := sourceProgress{
 			name: o.Entry.Name, disorder: o.Entry.Disorder, idle: o.Entry.Idle,
 			greatest: engine.Past, last: engine.Micros(wall.UnixMicro()),
-		})
+		}
+		if g, known := greatest[s.name]; known {
+			s.greatest = g
+		}
+		r.progress.greatest = max(r.progress.greatest, s.greatest)
+		r.progress.sources = append(r.progress.sources, s)
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ type sourceProgress struct {
 	idle     engine.Micros // 0: never
 	status   Status        // of the last parcel that had one
 	eof      bool
-	greatest engine.Micros // event time of a row that was not from the future; Past before the first
+	greatest engine.Micros // as in engine.Control: also of what the journal had at the start
 	last     engine.Micros // when rows came last, or the start
 	fed      bool          // rows came since the status
 }
@@ -29,16 +29,7 @@ type sourceProgress struct {
 func (p *progress) rows(source int, b *engine.Batch, at engine.Micros) {
 	s := &p.sources[source]
 	s.last, s.fed = at, true
-	bad := b.Malformed
-	for row, t := range b.Time {
-		if len(bad) > 0 && bad[0].Row == row {
-			bad = bad[1:]
-			continue
-		}
-		if t > s.greatest && t <= at {
-			s.greatest = t
-		}
-	}
+	s.greatest = max(s.greatest, b.GreatestTime(at))
 	p.greatest = max(p.greatest, s.greatest)
 }
 
