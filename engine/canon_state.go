@@ -27,8 +27,8 @@ func (v *View) appendGlobals(b []byte) []byte {
 	b = appendUint(appendBool(b, s.frozen), uint64(s.ruleset))
 	b = AppendEntry(b, &Entry{Body: &s.genesis})
 	b = appendSettings(b, &s.settings)
-	b = appendList(b, s.defaults, func(b []byte, d *Default) []byte {
-		return appendString(appendString(b, d.Event), d.Plan)
+	b = appendList(b, s.defaults, func(b []byte, d *defaultRule) []byte {
+		return appendBool(appendString(appendString(b, d.Event), d.Plan), d.ended)
 	})
 	b = appendList(b, v.Controls(), func(b []byte, c *Control) []byte {
 		b = appendUint(appendSource(b, &c.Source), c.Read)
@@ -87,7 +87,9 @@ func (e *Engine) RestoreGlobals(b []byte) error {
 		e.genesis, e.hash = *g, newKeyHash(g.HashKey)
 	}
 	e.settings = *readSettings(r)
-	e.defaults = readList(r, 2, func(r *reader) Default { return Default{r.string(), r.string()} })
+	e.defaults = readList(r, 3, func(r *reader) defaultRule {
+		return defaultRule{Default{r.string(), r.string()}, r.bool()}
+	})
 	e.sources = readList(r, 6+NumReasons, func(r *reader) source {
 		s := source{Source: *readSource(r), read: r.uint(), greatest: r.micros()}
 		for i := range s.counts {

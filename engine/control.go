@@ -111,13 +111,18 @@ func (e *Engine) setDefault(d Default, fx *Effects) {
 		e.refuseGlobal(fx, "default for %s: no plan %s", d.Event, d.Plan)
 		return
 	}
-	next := slices.DeleteFunc(slices.Clone(e.defaults), func(o Default) bool {
-		return o.Event == d.Event
+	next := slices.Clone(e.defaults)
+	at, found := slices.BinarySearchFunc(next, d.Event, func(o defaultRule, event string) int {
+		return strings.Compare(o.Event, event)
 	})
-	if d.Plan != "" {
-		next = append(next, d)
+	switch {
+	case found && d.Plan == "":
+		next[at].ended = true
+	case found:
+		next[at] = defaultRule{Default: d}
+	case d.Plan != "":
+		next = slices.Insert(next, at, defaultRule{Default: d})
 	}
-	slices.SortFunc(next, func(a, b Default) int { return strings.Compare(a.Event, b.Event) })
 	e.defaults = next
 }
 

@@ -18,6 +18,7 @@ type route struct {
 // leg is one subscription that a route's rows count for.
 type leg struct {
 	sub        int32
+	auto       bool  // counts only the types that have the subscription's plan by default
 	period     int32 // -1 until the first row counts
 	terms      int32
 	start, end Micros
@@ -95,7 +96,7 @@ func (e *Engine) addLeg(r *route, index int32, t Micros) {
 	}
 	wide := *b
 	wide.From = from
-	l := leg{sub: index, period: -1, terms: -1}
+	l := leg{sub: index, auto: b.auto, period: -1, terms: -1}
 	l.start, l.end, _, _ = e.around(&wide, t)
 	r.lo, r.hi = max(r.lo, l.start), min(r.hi, l.end)
 	if p := e.retained(b, l.start); p >= 0 {

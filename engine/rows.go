@@ -177,6 +177,10 @@ func (e *Engine) judgeMeters(b *Batch, row int, index int32) Reason {
 	worst := Accepted
 	matched := false
 	for l := e.routes[index].legs; l < e.routes[index].legsEnd; l++ {
+		if leg := &e.legs[l]; leg.auto &&
+			!e.countsFor(b.Type.Values[b.Type.Index[row]], e.subs.at(leg.sub).Plan) {
+			continue
+		}
 		for _, i := range e.programOf(b, e.legs[l].terms, b.Type.Index[row]) {
 			m := &e.bounds[i]
 			if !m.passes(row) {

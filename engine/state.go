@@ -48,13 +48,19 @@ type global struct {
 	ruleset   uint16
 	genesis   Genesis
 	settings  Settings
-	defaults  []Default // by rising Event; replaced, never written to
+	defaults  []defaultRule // by rising Event; replaced, never written to
 	sources   []source  // replaced, never written to while shared
 	files     []Digest  // control files that were applied
 	lastSeal  Digest
 	rejected  multiset // of (seq, reason)
 	keyDays   []keyDay // by rising day; replaced when shared
 	positions []Position
+}
+
+// defaultRule is a default. One that has ended opens nothing, but what it opened goes on.
+type defaultRule struct {
+	Default
+	ended bool
 }
 
 // source is a declared source with its control total.
@@ -231,13 +237,30 @@ func (s *state) hasPlan(key string) bool {
 	return slices.ContainsFunc(s.plans, func(p *Plan) bool { return p.Key == key })
 }
 
-func (s *state) defaultPlan(event string) string {
+// defaultRule returns the default for a type of event, nil if there never was one.
+func (s *state) defaultRule(event string) *defaultRule {
 	for i := range s.defaults {
 		if s.defaults[i].Event == event {
-			return s.defaults[i].Plan
+			return &s.defaults[i]
 		}
 	}
+	return nil
+}
+
+// defaultPlan returns the plan that events of the type open, or "".
+func (s *state) defaultPlan(event string) string {
+	if d := s.defaultRule(event); d != nil && !d.ended {
+		return d.Plan
+	}
 	return ""
+}
+
+// countsFor reports whether events of the type count for automatic subscriptions to the plan. It
+// must not depend on which of a subject's events came first, so it is not enough that the plan has
+// a meter for them.
+func (s *state) countsFor(event, plan string) bool {
+	d := s.defaultRule(event)
+	return d != nil && d.Plan == plan
 }
 
 // planFor returns the index of the version that rates the periods which start on a local day: the

@@ -158,7 +158,15 @@ func (v *View) PlanVersions(key string) []int {
 }
 
 // Defaults returns the default plans, by event type.
-func (v *View) Defaults() []Default { return slices.Clone(v.first().defaults) }
+func (v *View) Defaults() []Default {
+	var out []Default
+	for _, d := range v.first().defaults {
+		if !d.ended {
+			out = append(out, d.Default)
+		}
+	}
+	return out
+}
 
 // ZoneKnown reports whether the journal has the zone's rules.
 func (v *View) ZoneKnown(name string) bool { return v.first().zoneIndex(name) >= 0 }

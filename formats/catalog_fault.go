@@ -175,10 +175,18 @@ func (l *faultList) err() error {
 // known returns a hint for a word that is not one of the known: the one that was probably meant,
 // and all of them.
 func known(word string, all []string) string {
-	if near := nearest(word, all); near != "" {
-		return fmt.Sprintf("did you mean %q? Known here: %s", near, strings.Join(all, ", "))
+	const most = 20
+	list := strings.Join(all[:min(len(all), most)], ", ")
+	if n := len(all) - most; n > 0 {
+		list += fmt.Sprintf(" and %d more", n)
 	}
-	return "known here: " + strings.Join(all, ", ")
+	switch near := nearest(word, all); {
+	case near != "":
+		return fmt.Sprintf("did you mean %q? Known here: %s", near, list)
+	case len(all) == 0:
+		return "none is known here"
+	}
+	return "known here: " + list
 }
 
 // nearest returns the word that is near enough to be a slip of the pen, or "".

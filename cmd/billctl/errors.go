@@ -31,9 +31,12 @@ type exitError struct {
 	code int
 	text string // "": nothing is printed
 	hint string
+	err  error // that it explains; may be nil
 }
 
 func (e *exitError) Error() string { return e.text }
+
+func (e *exitError) Unwrap() error { return e.err }
 
 func usageError(text string) error { return &exitError{code: exitUsage, text: text} }
 
@@ -83,8 +86,6 @@ func explain(err error) (text, hint string, code int) {
 		return exit.text, exit.hint, exit.code
 	case errors.Is(err, context.Canceled):
 		return "interrupted", "", exitInterrupted
-	case errors.Is(err, store.ErrNoState):
-		return text, "begin one with: billctl catalog apply, or name another with --state", exitNoState
 	case errors.As(err, &locked):
 		return text, fmt.Sprintf("stop process %d first, or ask it: billctl query status",
 			locked.PID), exitLocked

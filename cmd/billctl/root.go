@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"strings"
+
 	"github.com/spf13/cobra"
 )
 
@@ -33,16 +36,23 @@ Start in an empty directory:
 
 // misused is a command line that the command does not take.
 func misused(c *cobra.Command, text string) error {
+	// What the flag library says of a number ends with what a Go function says of it.
+	text, _, _ = strings.Cut(text, ": strconv.")
 	return &exitError{code: exitUsage, text: text, hint: "see: " + c.CommandPath() + " --help"}
 }
 
 // usageArgs marks a wrong number of arguments as a fault of usage.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
-		if err := check(c, args); err != nil {
-			return misused(c, err.Error())
+		switch {
+		case check(c, args) == nil:
+			return nil
+		case !c.HasParent():
+			return misused(c, fmt.Sprintf("there is no billctl %s", args[0]))
+		case len(args) == 0:
+			return misused(c, "an argument is missing: "+c.UseLine())
 		}
-		return nil
+		return misused(c, fmt.Sprintf("%q is an argument too many: %s", args[len(args)-1], c.UseLine()))
 	}
 }
 

@@ -115,10 +115,27 @@ func (s *session) createState(o store.Options) (*store.Dir, error) {
 
 // inState puts the directory's name before an error.
 func (s *session) inState(err error) error {
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(err, store.ErrNoState):
+		return &exitError{
+			code: exitNoState, text: "there is no state directory " + s.stateDir,
+			hint: "begin one with: billctl catalog apply, or name another with --state", err: err,
+		}
 	}
-	return fmt.Errorf("open state %s: %w", s.stateDir, err)
+	return fmt.Errorf("state %s: %w", s.stateDir, err)
+}
+
+// findState finds the state directory for commands that need nothing else of the configuration.
+func (s *session) findState() error {
+	if s.stateDir == "" {
+		s.stateDir = os.Getenv("BILLCTL_STATE")
+	}
+	if s.stateDir == "" {
+		return s.load()
+	}
+	return nil
 }
 
 // desk opens the state directory read-only and restores it.

@@ -48,17 +48,17 @@ func newStateLs(s *session) *cobra.Command {
 		Short: "List journal segments and checkpoints",
 		Args:  usageArgs(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
+			if output != "table" && output != "json" {
+				return badOutput(output)
+			}
 			list, err := s.listState()
 			if err != nil {
 				return err
 			}
-			switch output {
-			case "json":
+			if output == "json" {
 				return json.NewEncoder(s.stdout).Encode(list)
-			case "table":
-				return s.stateTable(list)
 			}
-			return badOutput(output)
+			return s.stateTable(list)
 		},
 	}
 	outputFlag(c, &output)
@@ -66,7 +66,7 @@ func newStateLs(s *session) *cobra.Command {
 }
 
 func (s *session) openReadOnly() (*store.Dir, error) {
-	if err := s.load(); err != nil {
+	if err := s.findState(); err != nil {
 		return nil, err
 	}
 	fsys, err := store.OS(s.stateDir)
