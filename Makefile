@@ -5,12 +5,13 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := check
 
 FUZZTIME ?= 20s
-SEEDS ?= 20
+SEEDS ?= 5000
+EVENTS ?= 1000000
+TIMES ?= 20
 BENCHTIME ?= 1s
-COVER ?=
 AZURE ?= ../shared/data/azure-llm
 
-.PHONY: check test build demo fuzz sim bench golden azure-llm
+.PHONY: check test build demo fuzz sim kill bench golden azure-llm
 
 # Everything that a change must pass: form, vet, and all tests under the race detector.
 check:
@@ -41,6 +42,18 @@ fuzz:
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
 		done; \
 	done
+
+# SEEDS simulations of the whole process, of followed files, and of restarts and shards. A failure
+# prints its seed and the command that repeats it.
+sim:
+	@go test -run 'TestSim$$' -timeout 2h ./internal/live -v -sim.seeds $(SEEDS)
+	@go test -run TestTailModel -timeout 2h ./internal/live -tail.runs $(SEEDS)
+	@go test -run TestRestoreAndShards -timeout 2h ./engine -seeds $(SEEDS)
+
+# EVENTS rows billed by the real binary, undisturbed, and killed TIMES times by SIGKILL.
+kill:
+	@BILLCTL_KILL_EVENTS=$(EVENTS) BILLCTL_KILL_TIMES=$(TIMES) \
+		go test -run TestKill -v -timeout 2h ./cmd/billctl
 
 # Benchmarks, with what they allocate.
 bench:

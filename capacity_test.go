@@ -19,7 +19,9 @@ import (
 const (
 	capacityAccounts = 100_000
 	capacityGroups   = 10
-	capacityStart    = engine.Micros(1_767_225_600) * engine.Second // 2026-01-01
+	// As many as catalog apply writes into one control file.
+	accountsPerChange = 20_000
+	capacityStart     = engine.Micros(1_767_225_600) * engine.Second // 2026-01-01
 )
 
 // freshKeys remembers nothing: what is measured is the engine.
@@ -85,8 +87,10 @@ func measureEngine(b *testing.B) {
 		names[i] = fmt.Sprintf("account-%06d", i)
 	}
 	empty := heap()
-	for _, name := range names {
-		j.apply(oneAccount(name))
+	for rest := names; len(rest) > 0; {
+		n := min(len(rest), accountsPerChange)
+		j.apply(newAccounts(rest[:n]))
+		rest = rest[n:]
 	}
 	perAccount := (heap() - empty) / capacityAccounts
 	record := stateBytes(b, j) / capacityAccounts
@@ -110,18 +114,21 @@ func measureEngine(b *testing.B) {
 	runtime.KeepAlive(names)
 }
 
-func oneAccount(name string) *engine.Change {
-	file := engine.Digest{2}
-	copy(file[1:], name)
-	return &engine.Change{File: file, Accounts: []engine.AccountChange{{
-		ID: name, Name: name, Zone: "UTC",
-		Attach: []engine.Ownership{{
-			Subject: name, Account: name, From: engine.Past, To: engine.Future,
-		}},
-		Subscriptions: []engine.Subscription{{
-			Key: "main", Plan: "payg", From: capacityStart, To: engine.Future,
-		}},
-	}}}
+func newAccounts(names []string) *engine.Change {
+	change := &engine.Change{File: engine.Digest{2}}
+	copy(change.File[1:], names[0])
+	for _, name := range names {
+		change.Accounts = append(change.Accounts, engine.AccountChange{
+			ID: name, Name: name, Zone: "UTC",
+			Attach: []engine.Ownership{{
+				Subject: name, Account: name, From: engine.Past, To: engine.Future,
+			}},
+			Subscriptions: []engine.Subscription{{
+				Key: "main", Plan: "payg", From: capacityStart, To: engine.Future,
+			}},
+		})
+	}
+	return change
 }
 
 // use gives every account one row of one group.

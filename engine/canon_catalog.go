@@ -2,7 +2,7 @@ package engine
 
 import "billctl/engine/decimal"
 
-// Canonical bytes of the catalog: part of Change entries, of checkpoints, and of the billing digest.
+// Canonical bytes of the catalog: part of Change entries, checkpoints, and the billing digest.
 
 func appendMeter(b []byte, m *Meter) []byte {
 	b = appendString(b, m.Key)

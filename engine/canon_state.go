@@ -109,6 +109,11 @@ func (e *Engine) RestoreGlobals(b []byte) error {
 	e.zones = readList(r, 3, func(r *reader) *Zone { return readZone(r) })
 	e.meters = readList(r, 7, func(r *reader) *Meter { m := readMeter(r); return &m })
 	for _, p := range readList(r, 8, readPlan) {
+		for i := range p.Prices {
+			if m := p.Prices[i].Meter; m != "" && e.meterIndex(m) < 0 {
+				r.fail("price without its meter")
+			}
+		}
 		e.plans = append(e.plans, &p)
 		e.base = append(e.base, e.addTerms(e.makeTerms(&p, nil)))
 	}

@@ -57,7 +57,7 @@ func TestEntryRoundTripOfWideDictionaries(t *testing.T) {
 // TestDecodeDamaged cuts and changes entries everywhere. What is accepted has no other encoding.
 func TestDecodeDamaged(t *testing.T) {
 	accepted, refused := 0, 0
-	for seed := range uint64(200) {
+	for seed := range uint64(80) {
 		whole := AppendEntry(nil, randomEntry(seed))
 		for n := range whole {
 			if _, err := DecodeEntry(whole[:n]); !errors.Is(err, ErrFormat) {
@@ -169,6 +169,50 @@ func TestDecodeLargestBatch(t *testing.T) {
 	if _, err := DecodeEntry(AppendEntry(nil, &Entry{Seq: 1, Body: b})); !errors.Is(err, ErrFormat) {
 		t.Errorf("one column too many: %v", err)
 	}
+}
+
+// TestRestoreDamaged changes a state everywhere: restoring it fails or not, but never panics.
+func TestRestoreDamaged(t *testing.T) {
+	s := newSteady(1000)
+	s.apply()
+	w := &Watermark{W: 40 * OneDay}
+	s.engine.Apply(&Entry{Seq: s.engine.Seq() + 1, At: 40 * OneDay, Body: w}, &s.fx)
+	view := Pin([]*Engine{s.engine})
+	globals := view.AppendGlobals(nil)
+	var account []byte
+	err := view.EachAccount(func(record []byte) error {
+		account = bytes.Clone(record)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	restore := func(globals, account []byte) error {
+		e := New(0, 1, freshKeys{})
+		if err := e.RestoreGlobals(globals); err != nil {
+			return err
+		}
+		if err := e.RestoreAccount(account); err != nil {
+			return err
+		}
+		e.RestoreDone()
+		return nil
+	}
+	if err := restore(globals, account); err != nil {
+		t.Fatal(err)
+	}
+	changed := func(b []byte, try func([]byte)) {
+		for i := range b {
+			for _, flip := range []byte{1, 0x80, 0xff} {
+				c := bytes.Clone(b)
+				c[i] ^= flip
+				try(c)
+			}
+			try(b[:i])
+		}
+	}
+	changed(globals, func(c []byte) { _ = restore(c, account) })
+	changed(account, func(c []byte) { _ = restore(globals, c) })
 }
 
 func allocated(f func()) uint64 {

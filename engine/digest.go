@@ -84,11 +84,13 @@ func (d *Digester) appendBilling(b []byte, s *state, index int32) []byte {
 		b = appendInt(appendInt(b, int64(t.From)), int64(t.To))
 		b = appendInt(b, int64(t.next))
 		b = append(appendUint(b, uint64(t.issued)), t.history[:]...)
+		var open []int32
 		for p := t.newest; p >= 0; p = s.periods.at(p).older {
 			if r := s.periods.at(p); r.closedAt == Past || r.dirty {
-				b = d.appendOpen(b, s, p)
+				open = append(open, p)
 			}
 		}
+		b = appendList(b, open, func(b []byte, p *int32) []byte { return d.appendOpen(b, s, *p) })
 	}
 	return b
 }

@@ -39,7 +39,7 @@ func (s *state) draftPeriod(b *sub, start Micros, credits []credit, soFar bool) 
 	in.Period = lineSpan{t.prices, start, end, fullStart, fullEnd}
 	own := rateLines(in)
 	inv.Lines = own
-	if b.auto && start == b.From {
+	if b.auto && start == b.From && !soFar {
 		first := s.lineInput(b, t)
 		first.Next = in.Period
 		inv.Lines = slices.Concat(rateLines(first), inv.Lines)

@@ -48,7 +48,8 @@ func (f *Effects) Reset() {
 }
 
 // Refusal is a control entry, or a part of one, that has no effect, and why. The sequencer checks
-// control entries before it journals them, so a refusal in a journal shows a race or a foreign hand.
+// control entries before it journals them, so a refusal in a journal shows a race or a foreign
+// hand.
 type Refusal struct {
 	Seq  Seq
 	What string

@@ -23,7 +23,7 @@ func (e *Engine) group(ids []uint32) int32 {
 	if g < 0 {
 		g = int32(len(e.groups))
 		e.groups = append(e.groups, slices.Clone(ids))
-		e.groupTable.put(h, slot, g, func(i int32) uint64 { return hashIDs(e.groups[i]) })
+		e.groupTable.put(h, slot, g)
 	}
 	return g
 }
@@ -49,10 +49,7 @@ func (e *Engine) seriesOf(p, meter, group int32) int32 {
 	period := e.periods.mut(p)
 	i = e.newSeries(series{period: p, meter: meter, group: group, next: period.first})
 	period.first = i
-	e.seriesAt.put(h, slot, i, func(i int32) uint64 {
-		s := e.series.at(i)
-		return hashSeries(s.period, s.meter, s.group)
-	})
+	e.seriesAt.put(h, slot, i)
 	return i
 }
 

@@ -287,7 +287,8 @@ func reference(p *Price, q *big.Rat) *big.Rat {
 				}
 			}
 		case Package:
-			amount = bigAdd(amount, bigMul(bigCeil(new(big.Rat).Quo(part(i), bigOf(tier.Size))), bigOf(tier.Amount)))
+			begun := bigCeil(new(big.Rat).Quo(part(i), bigOf(tier.Size)))
+			amount = bigAdd(amount, bigMul(begun, bigOf(tier.Amount)))
 		}
 		lower = bigOf(tier.UpTo)
 	}

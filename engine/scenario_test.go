@@ -261,7 +261,8 @@ func eventLine(at engine.Micros, words []string) (string, error) {
 			data = append(data, strconv.Quote(key)+":"+value)
 		}
 	}
-	return fmt.Sprintf(`{"specversion":"1.0","subject":%q,"type":%q,"id":%q,"source":%q,"time":%q,"data":{%s}}`,
+	return fmt.Sprintf(`{"specversion":"1.0","subject":%q,"type":%q,"id":%q,`+
+		`"source":%q,"time":%q,"data":{%s}}`,
 		words[0], words[1], id, source, when, strings.Join(data, ",")), nil
 }
 

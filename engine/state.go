@@ -49,8 +49,8 @@ type global struct {
 	genesis   Genesis
 	settings  Settings
 	defaults  []defaultRule // by rising Event; replaced, never written to
-	sources   []source  // replaced, never written to while shared
-	files     []Digest  // control files that were applied
+	sources   []source      // replaced, never written to while shared
+	files     []Digest      // control files that were applied
 	lastSeal  Digest
 	rejected  multiset // of (seq, reason)
 	keyDays   []keyDay // by rising day; replaced when shared

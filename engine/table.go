@@ -1,10 +1,17 @@
 package engine
 
 // table finds rows of some array by a hash of their content: open addressing with linear probing
-// over indices. It holds no keys: the caller compares rows. It is not pinned; readers do without.
+// over indices. A slot keeps 32 bits of the hash, so a row is looked at, which often is a miss of
+// the cache, only when it is most likely the right one; the caller compares it. The table is not
+// pinned; readers do without.
 type table struct {
-	slots []int32 // index + 1; 0 empty; tombstone
-	used  int     // full slots and tombstones
+	slots []tableSlot
+	used  int // full slots and tombstones
+}
+
+type tableSlot struct {
+	hash  uint32
+	index int32 // index + 1; 0 empty; tombstone
 }
 
 const tombstone = -1
@@ -14,45 +21,47 @@ func (t *table) find(hash uint64, same func(int32) bool) (index int32, slot int)
 	if len(t.slots) == 0 {
 		return -1, -1
 	}
-	mask := uint64(len(t.slots) - 1)
+	h := uint32(hash)
+	mask := uint32(len(t.slots) - 1)
 	free := -1
-	for i := hash & mask; ; i = (i + 1) & mask {
+	for i := h & mask; ; i = (i + 1) & mask {
 		switch s := t.slots[i]; {
-		case s == 0:
+		case s.index == 0:
 			if free < 0 {
 				free = int(i)
 			}
 			return -1, free
-		case s == tombstone:
+		case s.index == tombstone:
 			if free < 0 {
 				free = int(i)
 			}
-		case same(s - 1):
-			return s - 1, int(i)
+		case s.hash == h && same(s.index-1):
+			return s.index - 1, int(i)
 		}
 	}
 }
 
-// put stores an index at the slot that find gave; rehash tells the hash of any stored index.
-func (t *table) put(hash uint64, slot int, index int32, rehash func(int32) uint64) {
+// put stores an index at the slot that find gave.
+func (t *table) put(hash uint64, slot int, index int32) {
+	s := tableSlot{uint32(hash), index + 1}
 	if slot >= 0 && t.used < len(t.slots)*3/4 {
-		if t.slots[slot] == 0 {
+		if t.slots[slot].index == 0 {
 			t.used++
 		}
-		t.slots[slot] = index + 1
+		t.slots[slot] = s
 		return
 	}
-	t.grow(rehash)
-	t.insert(hash, index)
+	t.grow()
+	t.insert(s)
 }
 
 // remove empties the slot that find gave with an index.
-func (t *table) remove(slot int) { t.slots[slot] = tombstone }
+func (t *table) remove(slot int) { t.slots[slot].index = tombstone }
 
-func (t *table) grow(rehash func(int32) uint64) {
+func (t *table) grow() {
 	live := 0
 	for _, s := range t.slots {
-		if s > 0 {
+		if s.index > 0 {
 			live++
 		}
 	}
@@ -61,20 +70,20 @@ func (t *table) grow(rehash func(int32) uint64) {
 		size *= 2
 	}
 	old := t.slots
-	t.slots, t.used = make([]int32, size), 0
+	t.slots, t.used = make([]tableSlot, size), 0
 	for _, s := range old {
-		if s > 0 {
-			t.insert(rehash(s-1), s-1)
+		if s.index > 0 {
+			t.insert(s)
 		}
 	}
 }
 
-func (t *table) insert(hash uint64, index int32) {
-	mask := uint64(len(t.slots) - 1)
-	i := hash & mask
-	for t.slots[i] != 0 {
+func (t *table) insert(s tableSlot) {
+	mask := uint32(len(t.slots) - 1)
+	i := s.hash & mask
+	for t.slots[i].index != 0 {
 		i = (i + 1) & mask
 	}
-	t.slots[i] = index + 1
+	t.slots[i] = s
 	t.used++
 }

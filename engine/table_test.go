@@ -35,7 +35,7 @@ func TestTableAgainstMap(t *testing.T) {
 			case !ok:
 				index = int32(len(rows))
 				rows = append(rows, content)
-				tab.put(hash(content), slot, index, func(i int32) uint64 { return hash(rows[i]) })
+				tab.put(hash(content), slot, index)
 				model[content] = index
 			}
 		}

@@ -318,15 +318,35 @@ func (v *View) Bill(id string) (*Bill, bool) {
 		return nil, false
 	}
 	bill := &Bill{AccountState: s.accountState(i)}
-	credits := slices.Clone(s.accounts.at(i).credits)
+	var drafts []openDraft
 	for _, index := range s.accounts.at(i).subs {
-		bill.Open = append(bill.Open, s.openPeriods(s.subs.at(index), credits)...)
+		b := s.subs.at(index)
+		for _, start := range s.openStarts(b) {
+			_, end, _, _ := s.around(b, start)
+			drafts = append(drafts, openDraft{b, start, end, len(drafts)})
+		}
+	}
+	// The periods use up credits in the order in which they will close.
+	slices.SortStableFunc(drafts, func(x, y openDraft) int {
+		return cmp.Or(cmp.Compare(x.end, y.end), cmp.Compare(x.sub.Key, y.sub.Key))
+	})
+	bill.Open = make([]OpenPeriod, len(drafts))
+	credits := slices.Clone(s.accounts.at(i).credits)
+	for _, d := range drafts {
+		bill.Open[d.place] = s.openPeriod(d.sub, d.start, credits)
 	}
 	return bill, true
 }
 
-// openPeriods uses up credits as the closes would.
-func (s *state) openPeriods(b *sub, credits []credit) []OpenPeriod {
+// openDraft is an open period and its place in a Bill.
+type openDraft struct {
+	sub        *sub
+	start, end Micros
+	place      int
+}
+
+// openStarts returns the starts of a subscription's open periods, rising.
+func (s *state) openStarts(b *sub) []Micros {
 	var starts []Micros
 	for p := b.newest; p >= 0; p = s.periods.at(p).older {
 		if r := s.periods.at(p); r.closedAt == Past {
@@ -337,13 +357,10 @@ func (s *state) openPeriods(b *sub, credits []credit) []OpenPeriod {
 		starts = append(starts, b.next)
 	}
 	slices.Sort(starts)
-	out := make([]OpenPeriod, len(starts))
-	for i, start := range starts {
-		out[i] = s.openPeriod(b, start, credits)
-	}
-	return out
+	return starts
 }
 
+// openPeriod draws up one open period, which uses up credits as its close would.
 func (s *state) openPeriod(b *sub, start Micros, credits []credit) OpenPeriod {
 	begin, end, _, _ := s.around(b, start)
 	t := s.termsFor(b, start)

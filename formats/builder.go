@@ -30,6 +30,7 @@ const (
 	keptColumns = 4 * engine.MaxColumns
 	keptBatches = 4
 	keptCells   = 2 * maxCells // in the storage of columns that waits for use
+	fewColumns  = 32           // of a batch; memory for more is not made before it is needed
 )
 
 // Builder collects the rows of one source into batches of columns. It is used by one goroutine.
@@ -97,6 +98,10 @@ func (b *Builder) Moved() bool { return len(b.batch.Origin.Partition.Values) > 0
 // Recycle. Where the time of a row is defaulted, Time is 0 and the sequencer fills it.
 func (b *Builder) Batch() *engine.Batch {
 	out := b.batch
+	b.spare.rows = 0
+	if b.Full() && len(out.Props) <= fewColumns {
+		b.spare.rows = out.Len + out.Len/8
+	}
 	for i := range out.Props {
 		c := &out.Props[i]
 		switch c.Kind {
@@ -451,17 +456,37 @@ type spares struct {
 	bits    []engine.Bits
 	values  [][]string
 	cells   int // capacity of indexes and numbers
+	rows    int // of the last batch that was full: new memory has room for as many
 }
 
 // take returns an empty batch.
 func (s *spares) take() *engine.Batch {
 	n := len(s.batches)
 	if n == 0 {
-		return new(engine.Batch)
+		return s.make()
 	}
 	b := s.batches[n-1]
 	s.batches = s.batches[:n-1]
 	return b
+}
+
+// make returns a new batch with room for as many rows as full ones had. Their memory grows by
+// doubling otherwise, which copies all of it.
+func (s *spares) make() *engine.Batch {
+	n := s.rows
+	if n == 0 {
+		return new(engine.Batch)
+	}
+	index := func() []uint32 { return make([]uint32, 0, n) }
+	return &engine.Batch{
+		Source: engine.Dict{Index: index()}, Type: engine.Dict{Index: index()},
+		Subject: engine.Dict{Index: index()}, Time: make([]engine.Micros, 0, n),
+		ID: engine.Strings{End: index()}, Rest: engine.Strings{End: index()},
+		Digest: make([]uint64, 0, n),
+		Origin: engine.Origins{
+			Partition: engine.Dict{Index: index()}, Offset: make([]int64, 0, n),
+		},
+	}
 }
 
 // give takes a batch apart. Strings are cleared, so that they do not outlive their use.
@@ -512,12 +537,14 @@ func (s *spares) column(path string, kind engine.ColumnKind) engine.Column {
 	case engine.NumberColumn:
 		c.Numbers = pop(&s.numbers)
 		s.cells -= cap(c.Numbers)
+		c.Numbers = slices.Grow(c.Numbers, s.rows)
 		c.Present = pop(&s.bits)
 	case engine.BoolColumn:
 		c.Bools, c.Present = pop(&s.bits), pop(&s.bits)
 	default:
 		c.Text = engine.Dict{Values: pop(&s.values), Index: pop(&s.indexes)}
 		s.cells -= cap(c.Text.Index)
+		c.Text.Index = slices.Grow(c.Text.Index, s.rows)
 	}
 	return c
 }
@@ -537,16 +564,24 @@ func emptyDict(d engine.Dict) engine.Dict {
 
 // padAbsent extends the index to n rows that have no value.
 func padAbsent(index []uint32, n int) []uint32 {
-	for len(index) < n {
-		index = append(index, engine.Absent)
+	from := len(index)
+	if from >= n {
+		return index
+	}
+	index = slices.Grow(index, n-from)[:n]
+	for i := from; i < n; i++ {
+		index[i] = engine.Absent
 	}
 	return index
 }
 
 // padZero extends the numbers to n rows; Present tells that they are not there.
 func padZero(numbers []decimal.Decimal, n int) []decimal.Decimal {
-	for len(numbers) < n {
-		numbers = append(numbers, decimal.Decimal{})
+	from := len(numbers)
+	if from >= n {
+		return numbers
 	}
+	numbers = slices.Grow(numbers, n-from)[:n]
+	clear(numbers[from:])
 	return numbers
 }

@@ -151,8 +151,9 @@ func wantedPlan(t *testing.T) engine.Plan {
 	}
 	five, most := dec("5"), dec("500")
 	return engine.Plan{
-		Key: "pro", Version: 2, Effective: engine.DayOf(instant(t, "2026-12-01T00:00:00Z")), Currency: "EUR",
-		Digits: 2, Interval: engine.Month, Rounding: decimal.HalfEven,
+		Key: "pro", Version: 2, Currency: "EUR",
+		Effective: engine.DayOf(instant(t, "2026-12-01T00:00:00Z")),
+		Digits:    2, Interval: engine.Month, Rounding: decimal.HalfEven,
 		Prices: []engine.Price{
 			{Key: "base", Model: engine.Flat, Amount: dec("29"), Advance: true, Prorate: true},
 			{

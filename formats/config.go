@@ -132,6 +132,11 @@ func (r *configReader) file(doc *node) {
 // checkSettings checks that a late row is refused for its period before it is for its age.
 func (r *configReader) checkSettings(f *fields) {
 	s := &r.out.Settings
+	if n := f.node.child("max_future"); n != nil && s.MaxFuture > engine.Lead {
+		r.faults.add(n.at, "changes of prices and owners take effect 5 minutes ahead at the least, so "+
+			"that they can't change the bill of an event that was accepted before",
+			"max_future is longer than 5 minutes")
+	}
 	if s.Horizon >= s.Grace+s.Reopen || len(r.faults.list) > 0 {
 		return
 	}

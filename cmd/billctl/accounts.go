@@ -31,7 +31,7 @@ the same file again changes nothing.`,
 			if err != nil {
 				return err
 			}
-			return s.apply(c, filepath.Dir(args[0]), &f)
+			return s.apply(c, filepath.Dir(args[0]), "file", &f)
 		},
 	}
 	f.add(c)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"net/url"
@@ -57,17 +58,28 @@ func newCatalogDiff(s *session) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.lines(words(d)...)
+			return s.lines(words(d, "catalog")...)
 		},
 	}
 }
 
-// words says what a difference changes.
-func words(d *formats.Difference) []string {
+// words says what a difference between the journal and a catalog or file changes.
+func words(d *formats.Difference, what string) []string {
 	if d.Empty() {
-		return []string{"nothing to apply: the journal has what the catalog says"}
+		return []string{"nothing to apply: the journal has what the " + what + " says"}
 	}
 	return d.Words
+}
+
+// brief cuts words that nobody would read to their end.
+func brief(words []string) []string {
+	const most = 50
+	if len(words) <= most {
+		return words
+	}
+	more := fmt.Sprintf("and %s more lines like these; --dry-run shows all",
+		grouped(uint64(len(words)-most)))
+	return append(slices.Clone(words[:most]), more)
 }
 
 // applyFlags are the flags of commands that journal something.
@@ -96,7 +108,7 @@ of the catalog ends nothing.`,
 			if err != nil {
 				return err
 			}
-			return s.apply(c, dir, &f)
+			return s.apply(c, dir, "catalog", &f)
 		},
 	}
 	f.add(c)
@@ -151,12 +163,17 @@ func (s *session) difference(c *formats.Catalog, dir string) (*formats.Differenc
 	return d, errors.Join(under(dir, err), done())
 }
 
-func (s *session) apply(c *formats.Catalog, dir string, f *applyFlags) error {
+// apply journals what a catalog, or a file of accounts, changes.
+func (s *session) apply(c *formats.Catalog, dir, what string, f *applyFlags) error {
 	d, err := s.difference(c, dir)
 	if err != nil {
 		return err
 	}
-	if err := s.lines(words(d)...); err != nil || f.dryRun || d.Empty() {
+	list := words(d, what)
+	if !f.dryRun {
+		list = brief(list)
+	}
+	if err := s.lines(list...); err != nil || f.dryRun || d.Empty() {
 		return err
 	}
 	var files [][]byte

@@ -1,4 +1,3 @@
-// Command billctl bills usage from a log, without a database.
 package main
 
 import (

@@ -106,3 +106,11 @@ func grouped(n uint64) string {
 	}
 	return text
 }
+
+// counted writes a number of things: "1 row", "2,000 rows".
+func counted(n uint64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return grouped(n) + " " + thing + "s"
+}

@@ -51,8 +51,8 @@ digest that was written down elsewhere, it is anchored.`,
 			if output != "table" && output != "json" {
 				return badOutput(output)
 			}
-			if shards < 1 || shards > 256 {
-				return usageError(fmt.Sprintf("--shards %d is not from 1 to 256", shards))
+			if shards < 1 || shards > maxShards {
+				return usageError(fmt.Sprintf("--shards %d is not from 1 to %d", shards, maxShards))
 			}
 			return s.replay(args, shards, expect, output)
 		},
@@ -97,7 +97,10 @@ func (s *session) replay(args []string, shards int, expect, output string) error
 		if out.Billing != expect {
 			return &exitError{
 				code: exitDiffers,
-				text: fmt.Sprintf("diverged: the journal reaches billing digest %s, not %s", out.Billing, expect),
+				text: fmt.Sprintf("diverged: the journal reaches billing digest %s, not %s",
+					out.Billing, expect),
+				hint: "the journal agrees with its own seals: it was replaced, or it has grown since " +
+					"that digest was written down",
 			}
 		}
 		out.Verdict = "anchored"
@@ -122,8 +125,8 @@ func (s *session) replayTable(a *replayAnswer) error {
 	rate := uint64(float64(a.Rows) / max(a.Seconds, 1e-6))
 	t := newTable("", "")
 	t.add("journal", a.Journal)
-	t.add("entries", fmt.Sprintf("%s with %s rows, to position %s", grouped(a.Entries), grouped(a.Rows),
-		grouped(a.LastSeq)))
+	t.add("entries", fmt.Sprintf("%s with %s rows, to position %s", grouped(a.Entries),
+		grouped(a.Rows), grouped(a.LastSeq)))
 	t.add("seals", fmt.Sprintf("%d compared, the last of position %s", a.Seals, grouped(a.SealedTo)))
 	t.add("invoices", fmt.Sprintf("%s issued, %s compared with the outbox", grouped(a.Documents),
 		grouped(a.Compared)))

@@ -46,7 +46,8 @@ import (
 //	fill FILE [KIB]            write a file until the volume is full, or so long
 func TestStories(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+		Dir:      "testdata",
+		Deadline: time.Now().Add(2 * time.Minute),
 		Setup: func(e *testscript.Env) error {
 			dir, err := filepath.Abs("testdata")
 			e.Setenv("TESTDATA", dir)
@@ -221,7 +222,7 @@ func cmdWaitFile(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // lookup returns the text at a path such as .controls.0.rejected.malformed in one JSON object;
-// ".list.#" is the length of a list.
+// ".list.len" is the length of a list.
 func lookup(text, path string) (string, error) {
 	var v any
 	d := json.NewDecoder(strings.NewReader(text))
@@ -242,7 +243,7 @@ func lookup(text, path string) (string, error) {
 		case []any:
 			n, err := strconv.Atoi(part)
 			switch {
-			case part == "#":
+			case part == "len":
 				v = len(at)
 			case err != nil || n >= len(at):
 				return "", fmt.Errorf("%s: the list has %d values", path, len(at))

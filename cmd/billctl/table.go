@@ -135,7 +135,8 @@ func (s *session) accountTable(a *api.Account) error {
 		}
 	}
 	for _, c := range a.Credits {
-		if err := s.lines("credit " + formats.Visible(c.ID) + ": " + c.Left + " " + c.Currency + " left"); err != nil {
+		err := s.lines("credit " + formats.Visible(c.ID) + ": " + c.Left + " " + c.Currency + " left")
+		if err != nil {
 			return err
 		}
 	}
@@ -188,7 +189,8 @@ func (s *session) previewTable(name string, body json.RawMessage, currency strin
 }
 
 func (s *session) accountsTable(a *api.Accounts) error {
-	if err := s.lines(fmt.Sprintf("%s accounts; %s", grouped(uint64(a.Total)), s.where(&a.Position))); err != nil {
+	err := s.lines(fmt.Sprintf("%s accounts; %s", grouped(uint64(a.Total)), s.where(&a.Position)))
+	if err != nil {
 		return err
 	}
 	t := newTable("account", "name", "subscription", "plan", "period", ">rows", ">so far",
@@ -250,7 +252,8 @@ func (s *session) statusTable(a *api.Status) error {
 		return err
 	}
 	if a.Position.Frozen {
-		if err := s.lines("the clock is frozen: no period closes until billctl run --clock-ok"); err != nil {
+		err := s.lines("the clock is frozen: no period closes until billctl run --clock-ok")
+		if err != nil {
 			return err
 		}
 	}

@@ -23,7 +23,8 @@ func TestScaled(t *testing.T) {
 		}
 		want.Mul(want, new(big.Rat).SetInt(pow(to)))
 		got, ok := d.Scaled(to)
-		if fits := want.IsInt() && want.Num().IsInt64() && want.Num().Int64() != math.MinInt64; ok != fits {
+		fits := want.IsInt() && want.Num().IsInt64() && want.Num().Int64() != math.MinInt64
+		if ok != fits {
 			t.Fatalf("(%s).Scaled(%d) = %d, %t", d, to, got, ok)
 		}
 		if ok && got != want.Num().Int64() {

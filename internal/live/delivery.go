@@ -34,6 +34,9 @@ var ErrPermanent = errors.New("not to be tried again")
 type SinkOptions struct {
 	Name string
 	Sink Sink
+	// Width is how many documents, of as many accounts, are handed over side by side; 0: one. With
+	// more the sink's Deliver is called by several goroutines.
+	Width int
 }
 
 // SinkStatus is how far a sink has come.
@@ -51,6 +54,7 @@ type SinkStatus struct {
 type courier struct {
 	name   string
 	sink   Sink
+	width  int
 	cursor *store.Cursor
 	outbox *store.Outbox
 	clock  Clock
@@ -95,7 +99,7 @@ func (r *Run) openSinks() error {
 			return err
 		}
 		r.couriers = append(r.couriers, &courier{
-			name: o.Name, sink: o.Sink, cursor: cursor, outbox: r.st.Outbox, clock: r.opts.Clock,
+			name: o.Name, sink: o.Sink, width: max(o.Width, 1), cursor: cursor, outbox: r.st.Outbox, clock: r.opts.Clock,
 			say: r.say, waking: make(chan struct{}, 1), status: SinkStatus{Name: o.Name},
 		})
 	}
@@ -272,8 +276,8 @@ func (c *courier) work(ctx context.Context) (did bool, retry time.Duration, err 
 	if err := c.cursor.Attempt(engine.Micros(wall.UnixMicro()), positions...); err != nil {
 		return false, 0, err
 	}
-	for _, account := range batch {
-		if err := c.try(ctx, c.lanes[account]); err != nil {
+	for part := range slices.Chunk(batch, c.width) {
+		if err := c.try(ctx, part); err != nil {
 			return false, 0, err
 		}
 	}
@@ -287,10 +291,26 @@ func (c *courier) work(ctx context.Context) (did bool, retry time.Duration, err 
 	return true, 0, nil
 }
 
-// try hands over the first document of a lane.
-func (c *courier) try(ctx context.Context, l *lane) error {
+// try hands over the first document of every account, side by side.
+func (c *courier) try(ctx context.Context, accounts []string) error {
+	errs := make([]error, len(accounts))
+	var wg sync.WaitGroup
+	for i, account := range accounts[1:] {
+		wg.Go(func() { errs[i+1] = c.sink.Deliver(ctx, c.lanes[account].queue[0].Delivery) })
+	}
+	errs[0] = c.sink.Deliver(ctx, c.lanes[accounts[0]].queue[0].Delivery)
+	wg.Wait()
+	for i, account := range accounts {
+		if err := c.note(ctx, c.lanes[account], errs[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// note takes in what became of the first document of a lane.
+func (c *courier) note(ctx context.Context, l *lane, err error) error {
 	p := l.queue[0]
-	err := c.sink.Deliver(ctx, p.Delivery)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()

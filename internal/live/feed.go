@@ -27,6 +27,13 @@ type parcel struct {
 	err    error
 }
 
+func (p *parcel) rows() int {
+	if p.batch == nil {
+		return 0
+	}
+	return p.batch.Len
+}
+
 // arrival is what the reading half of a feed hands to the parsing half.
 type arrival struct {
 	chunk  formats.Chunk

@@ -41,16 +41,14 @@ func Replay(
 	defer documents.Close() // read only
 	r := dir.Read(1)
 	defer r.Close() // read only
+	entries := readAhead(r)
+	defer entries.close()
 	for ctx.Err() == nil {
-		frame, err := r.Next()
+		e, err := entries.next()
 		if errors.Is(err, io.EOF) {
 			a.finish(st)
 			return a, nil
 		}
-		if err != nil {
-			return a, err
-		}
-		e, err := decodeFrame(&frame)
 		if err != nil {
 			return a, err
 		}

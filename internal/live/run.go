@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"billctl/engine"
@@ -50,7 +51,9 @@ type Run struct {
 	parcels  chan parcel
 	feeds    []*feed
 	views    chan chan *engine.View
-	stopped  chan struct{} // closed when the loop has ended
+	wanted   atomic.Bool             // somebody asked for a picture since the last one was taken
+	picture  atomic.Pointer[picture] // taken behind a commit, for those whom the loop keeps waiting
+	stopped  chan struct{}           // closed when the loop has ended
 	couriers []*courier
 
 	next    engine.Seq
@@ -126,8 +129,8 @@ func NewRun(opts Options) (*Run, error) {
 		sealed: standing.Seq,
 	}
 	r.metrics.Started, _ = opts.Clock.Now()
-	if r.st.Rows > 0 {
-		r.sealed = 0 // the journal goes on behind the last seal
+	if standing.Seq > r.st.Checkpoint+1 {
+		r.sealed = 0 // the journal goes on behind the last checkpoint and its seal
 	}
 	if err := r.openSources(); err != nil {
 		return nil, err
@@ -217,7 +220,9 @@ func (r *Run) loop(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case p := <-r.parcels:
-			err = r.receive(p)
+			if err = r.receive(p); err == nil {
+				r.show()
+			}
 		case s := <-r.saved:
 			err = r.seal(s)
 		case reply := <-r.views:
@@ -285,13 +290,18 @@ func (r *Run) freeze(fault string) error {
 	return r.commit(r.at, &engine.Clock{Frozen: true, Reason: fault})
 }
 
+// groupRows bounds a group commit: what is applied together holds up everything else.
+const groupRows = 8192
+
 // receive journals and applies a parcel, and those that wait behind it, in one group commit.
 func (r *Run) receive(first parcel) error {
 	group := []parcel{first}
-	for len(group) < cap(r.parcels) {
+	rows := first.rows()
+	for len(group) < cap(r.parcels) && rows < groupRows {
 		select {
 		case p := <-r.parcels:
 			group = append(group, p)
+			rows += p.rows()
 			continue
 		default:
 		}
@@ -443,17 +453,48 @@ func (r *Run) count(entries []*engine.Entry, documents int) {
 	r.metrics.Bytes = r.journal.Bytes()
 }
 
-// View returns a picture of what is durable, at most one commit old. It fails with ctx, and after
-// the end with ErrStopped.
+// picture is a view and the running time at which it was taken.
+type picture struct {
+	view  *engine.View
+	taken time.Duration
+}
+
+// How long a reader waits for the loop before it takes a picture that is a little older.
+const (
+	viewPatience = 200 * time.Microsecond
+	viewAge      = time.Second
+)
+
+// View returns a picture of what is durable: of now, or, while the loop is in the middle of a
+// commit, of the end of an earlier one at most a second ago. It fails with ctx, and after the end
+// with ErrStopped.
 func (r *Run) View(ctx context.Context) (*engine.View, error) {
+	r.wanted.Store(true)
+	timer := time.NewTimer(viewPatience)
+	defer timer.Stop()
 	reply := make(chan *engine.View, 1)
-	select {
-	case r.views <- reply:
-		return <-reply, nil
-	case <-r.stopped:
-		return nil, ErrStopped
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	for {
+		select {
+		case r.views <- reply:
+			return <-reply, nil
+		case <-r.stopped:
+			return nil, ErrStopped
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-timer.C:
+			_, running := r.opts.Clock.Now()
+			if p := r.picture.Load(); p != nil && running-p.taken < viewAge {
+				return p.view, nil
+			}
+		}
+	}
+}
+
+// show takes a picture for readers if any asked since the last one.
+func (r *Run) show() {
+	if r.wanted.Swap(false) {
+		_, running := r.opts.Clock.Now()
+		r.picture.Store(&picture{r.st.Shards.Pin(), running})
 	}
 }
 

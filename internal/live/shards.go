@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 
 	"billctl/engine"
@@ -58,6 +59,9 @@ func (s *Shards) Apply(e *engine.Entry, emit func(*engine.Effects) error) error 
 	if len(s.steps) > 1 {
 		slices.SortFunc(s.merged.Rejections, func(a, b engine.Rejection) int {
 			return cmp.Compare(a.Seq, b.Seq)
+		})
+		slices.SortFunc(s.merged.Refusals, func(a, b engine.Refusal) int {
+			return cmp.Or(cmp.Compare(a.Seq, b.Seq), strings.Compare(a.What, b.What))
 		})
 	}
 	for {
