@@ -29,6 +29,7 @@ type freshKeys struct{}
 
 func (freshKeys) Admit(_ []engine.Key, verdicts []engine.Verdict) { clear(verdicts) }
 func (freshKeys) Forget(engine.Day)                               {}
+func (freshKeys) Has(uint64, uint64) bool                         { return false }
 
 // journal applies bodies to an engine, as the sequencer does.
 type journal struct {

@@ -32,7 +32,7 @@ type checked struct {
 // checkPure type-checks the pure packages that the tree has.
 func checkPure(t *tree) []*checked {
 	var out []*checked
-	done := ours{std: importer.ForCompiler(t.fset, "source", nil), pkgs: map[string]*types.Package{}}
+	done := ours{std: importer.ForCompiler(t.fset, "gc", nil), pkgs: map[string]*types.Package{}}
 	for _, dir := range pure {
 		c := &checked{info: &types.Info{
 			Types: map[ast.Expr]types.TypeAndValue{}, Uses: map[*ast.Ident]types.Object{},

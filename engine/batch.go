@@ -29,7 +29,7 @@ type Batch struct {
 	TimeDefaulted Bits
 
 	Props  []Column // scalar members of data, one column a (path, kind)
-	Rest   Strings  // what no column holds, as a JSON object {"escaped.path": exact text}; may be empty
+	Rest   Strings  // what no column holds, as a JSON object {"escaped.path": exact text}, or empty
 	Digest []uint64 // see RowDigest
 
 	Origin    Origins

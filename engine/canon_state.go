@@ -157,7 +157,8 @@ func (s *state) appendAccount(b []byte, index int32) []byte {
 func (s *state) appendSub(b []byte, index int32) []byte {
 	t := s.subs.at(index)
 	b = appendSubscription(b, &t.Subscription)
-	b = appendInt(appendBool(appendBool(b, t.auto), t.started), int64(t.next))
+	b = appendBool(appendBool(appendBool(b, t.auto), t.started), t.corrected)
+	b = appendList(appendInt(b, int64(t.next)), t.paid, appendBooked)
 	b = append(appendUint(b, uint64(t.issued)), t.history[:]...)
 	var periods []int32
 	for p := t.newest; p >= 0; p = s.periods.at(p).older {
@@ -173,11 +174,20 @@ func (s *state) appendPeriod(b []byte, index int32) []byte {
 	b = appendUint(b, uint64(s.terms[p.terms].plan.Version))
 	b = appendUint(appendInt(b, int64(p.closedAt)), p.rows)
 	b = appendBool(b, p.dirty)
-	b = appendList(b, p.booked, func(b []byte, o *booked) []byte {
-		b = appendString(appendString(b, o.key), o.price)
-		return appendAmount(appendList(b, o.group, appendGroupValue), o.amount)
-	})
+	b = appendList(b, p.booked, appendBooked)
 	return appendList(b, s.usage(index), appendUsage)
+}
+
+func appendBooked(b []byte, o *booked) []byte {
+	b = appendString(appendString(b, o.key), o.price)
+	return appendAmount(appendList(b, o.group, appendGroupValue), o.amount)
+}
+
+func readBooked(r *reader) booked {
+	return booked{
+		key: r.string(), price: r.string(), group: readList(r, 3, readGroupValue),
+		amount: r.amount(),
+	}
 }
 
 // RestoreAccount reads a record of EachAccount. Of another shard's account it takes the subjects.
@@ -220,7 +230,7 @@ func (e *Engine) RestoreAccount(record []byte) error {
 func (e *Engine) restoreSub(r *reader, account int32) int32 {
 	t := sub{
 		Subscription: readSubscription(r), account: account, auto: r.bool(), started: r.bool(),
-		next: r.micros(), issued: uint32(r.uint()), history: r.digest(), newest: -1,
+		corrected: r.bool(), next: r.micros(), paid: readList(r, 35, readBooked), issued: uint32(r.uint()), history: r.digest(), newest: -1,
 	}
 	if r.err == nil && e.planFor(&t.Subscription, Always) < 0 {
 		r.fail("plan")
@@ -235,12 +245,7 @@ func (e *Engine) restoreSub(r *reader, account int32) int32 {
 func (e *Engine) restorePeriod(r *reader, index int32) {
 	start, end, version := r.micros(), r.micros(), int(r.uint())
 	closedAt, rows, dirty := r.micros(), r.uint(), r.bool()
-	lines := readList(r, 35, func(r *reader) booked {
-		return booked{
-			key: r.string(), price: r.string(), group: readList(r, 3, readGroupValue),
-			amount: r.amount(),
-		}
-	})
+	lines := readList(r, 35, readBooked)
 	if r.err != nil {
 		return
 	}

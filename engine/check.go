@@ -49,6 +49,10 @@ type checker struct {
 	at     Micros
 }
 
+// lead is the last instant whose events may have been accepted already: what is billed of them must
+// not change.
+func (k *checker) lead() Micros { return k.at.plus(max(Lead, k.Settings().MaxFuture)) }
+
 func (k *checker) meter(m *Meter) error {
 	if old := k.Meter(m.Key); old != nil && !equalCanonical(appendMeter, old, m) {
 		return fmt.Errorf("meter %s exists and never changes", m.Key)
@@ -104,9 +108,9 @@ func (k *checker) account(c *AccountChange) error {
 	}
 	for i := range c.Detach {
 		o := &c.Detach[i]
-		if _, used := k.Subject(o.Subject); used && o.To < k.at.plus(Lead) {
-			return fmt.Errorf("subject %s: it has usage, so it can be given up from %s on only",
-				o.Subject, k.at.plus(Lead))
+		if _, used := k.Subject(o.Subject); used && o.To <= k.lead() {
+			return fmt.Errorf("subject %s: it has usage, so it can be given up after %s only",
+				o.Subject, k.lead())
 		}
 	}
 	for i := range c.Subscriptions {
@@ -119,9 +123,9 @@ func (k *checker) account(c *AccountChange) error {
 
 func (k *checker) attach(o *Ownership) error {
 	owners, used := k.Subject(o.Subject)
-	if used && o.From < k.at.plus(Lead) {
-		return fmt.Errorf("subject %s: it has usage, so it can move from %s on only",
-			o.Subject, k.at.plus(Lead))
+	if used && o.From <= k.lead() {
+		return fmt.Errorf("subject %s: it has usage, so it can move after %s only",
+			o.Subject, k.lead())
 	}
 	for _, other := range owners {
 		end := other.To
@@ -152,8 +156,8 @@ func (k *checker) subscription(account string, old *AccountState, c *Subscriptio
 		switch {
 		case b.Key != c.Key:
 		case b.From == c.From:
-			if c.To != b.To && min(c.To, b.To) < k.at.plus(Lead) {
-				return fmt.Errorf("%s: its end can move from %s on only", where, k.at.plus(Lead))
+			if c.To != b.To && min(c.To, b.To) <= k.lead() {
+				return fmt.Errorf("%s: its end can move after %s only", where, k.lead())
 			}
 			same := *b
 			same.To = c.To

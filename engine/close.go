@@ -29,7 +29,8 @@ func (e *Engine) applyClose(b *Close, fx *Effects) bool {
 		e.refuseGlobal(fx, "close: the clock is frozen")
 		return false
 	}
-	e.closeTo = b.T
+	// A period that is not over can't close: its terms and usage are still to come.
+	e.closeTo = min(b.T, e.at)
 	waiting := e.due.items
 	e.due.items = nil
 	for _, d := range waiting {
@@ -94,7 +95,10 @@ func (e *Engine) issueStart(d *due, fx *Effects) {
 	}
 	e.subs.mut(d.sub).started = true
 	b := e.subs.at(d.sub)
-	inv := e.draftStart(b)
+	inv := e.draftStart(b, e.accounts.at(b.account).credits)
+	if inv != nil {
+		e.subs.mut(d.sub).paid = bookedLines(inv.Lines)
+	}
 	e.book(d.sub, inv, fx)
 	e.follow(d.sub)
 }
@@ -110,14 +114,15 @@ func (e *Engine) issuePeriod(d *due, fx *Effects) {
 		return // the interval was cut or moved back since
 	}
 	a := e.accounts.at(b.account)
-	inv, own := e.draftPeriod(b, start, a.credits, false)
+	draft := e.draftPeriod(b, start, a.credits, false)
 	p := e.periodOf(d.sub, start, end)
 	e.settle(d.sub)
 	e.periods.mut(p).closedAt = max(e.watermark, end)
-	e.periods.mut(p).booked = bookedLines(own)
-	e.subs.mut(d.sub).next = end
+	e.periods.mut(p).booked = bookedLines(draft.own)
+	m := e.subs.mut(d.sub)
+	m.next, m.paid = end, bookedLines(draft.ahead)
 	e.scheduleRetire(p)
-	e.book(d.sub, inv, fx)
+	e.book(d.sub, draft.invoice, fx)
 	e.follow(d.sub)
 }
 
@@ -130,6 +135,7 @@ func (e *Engine) issueCorrection(d *due, fx *Effects) {
 	}
 	inv := e.draftCorrection(b, last)
 	e.settle(d.sub)
+	e.subs.mut(d.sub).corrected = inv != nil
 	e.book(d.sub, inv, fx)
 }
 
@@ -159,23 +165,17 @@ func (e *Engine) book(index int32, inv *Invoice, fx *Effects) {
 	h.Write(b.history[:])
 	h.Write(AppendInvoice(nil, inv))
 	h.Sum(b.history[:0])
-	e.useCredits(b.account, inv.Credits)
+	e.useCredits(b.account, inv)
 	fx.Invoices = append(fx.Invoices, inv)
 }
 
-func (e *Engine) useCredits(index int32, uses []CreditUse) {
-	if len(uses) == 0 {
+func (e *Engine) useCredits(index int32, inv *Invoice) {
+	if len(inv.Credits) == 0 {
 		return
 	}
 	a := e.accounts.mut(index)
 	a.credits = slices.Clone(a.credits)
-	for _, u := range uses {
-		for i := range a.credits {
-			if c := &a.credits[i]; c.ID == u.ID {
-				c.left = c.left.Sub(u.Amount)
-			}
-		}
-	}
+	spend(a.credits, inv)
 }
 
 // dropRetired forgets closed periods that the floor has passed, unless late usage still waits for

@@ -11,24 +11,28 @@ import (
 // is the final invoice.
 
 // draftStart returns the invoice of the first flat amounts in advance, nil if there are none.
-func (s *state) draftStart(b *sub) *Invoice {
-	start, end, fullStart, fullEnd := s.around(b, b.From)
-	t := s.termsFor(b, start)
+func (s *state) draftStart(b *sub, credits []credit) *Invoice {
+	t := s.termsFor(b, b.From)
+	start, end, _, _ := s.around(b, b.From)
 	inv := s.newInvoice(StartInvoice, b, t, start, end)
-	in := s.lineInput(b, t)
-	in.Next = lineSpan{t.prices, start, end, fullStart, fullEnd}
-	inv.Lines = rateLines(in)
+	inv.Lines = s.advanceLines(b, start)
 	if len(inv.Lines) == 0 {
 		return nil
 	}
-	s.sum(inv, s.accounts.at(b.account).credits)
+	s.sum(inv, credits)
 	return inv
 }
 
-// draftPeriod returns the invoice of the period that begins at start, nil if it says nothing, and
-// the period's own lines: those that later usage can change. Adjustments stand on the invoice of
-// the first open period. soFar leaves out minimums and what is billed in advance.
-func (s *state) draftPeriod(b *sub, start Micros, credits []credit, soFar bool) (*Invoice, []Line) {
+// periodDraft is a period's invoice, nil if it says nothing, and what later documents change: the
+// period's own lines, and those that it bills in advance for the period behind it.
+type periodDraft struct {
+	invoice    *Invoice
+	own, ahead []Line
+}
+
+// draftPeriod drafts the period that begins at start. Adjustments stand on the invoice of the first
+// open period. soFar leaves out minimums and everything about flat amounts in advance.
+func (s *state) draftPeriod(b *sub, start Micros, credits []credit, soFar bool) periodDraft {
 	start, end, fullStart, fullEnd := s.around(b, start)
 	t := s.termsFor(b, start)
 	inv := s.newInvoice(PeriodInvoice, b, t, start, end)
@@ -37,28 +41,38 @@ func (s *state) draftPeriod(b *sub, start Micros, credits []credit, soFar bool) 
 	in.SoFar = soFar
 	in.Usage = s.usage(p)
 	in.Period = lineSpan{t.prices, start, end, fullStart, fullEnd}
-	own := rateLines(in)
-	inv.Lines = own
-	if b.auto && start == b.From && !soFar {
-		first := s.lineInput(b, t)
-		first.Next = in.Period
-		inv.Lines = slices.Concat(rateLines(first), inv.Lines)
-	}
-	if !soFar && end < b.To {
-		next := s.termsFor(b, end)
-		_, nextEnd, nextFull, nextFullEnd := s.around(b, end)
-		ahead := s.lineInput(b, next)
-		ahead.Next = lineSpan{next.prices, end, nextEnd, nextFull, nextFullEnd}
-		inv.Lines = slices.Concat(inv.Lines, rateLines(ahead))
-	}
+	d := periodDraft{own: rateLines(in)}
+	inv.Lines = d.own
 	if start == b.next {
 		inv.Adjustments = s.adjustments(b)
 	}
-	if len(inv.Lines) == 0 && len(inv.Adjustments) == 0 && (p < 0 || s.periods.at(p).rows == 0) {
-		return nil, own
+	if !soFar {
+		paid := s.advanceLines(b, start)
+		if b.auto && start == b.From {
+			inv.Lines = slices.Concat(paid, inv.Lines)
+		} else if start == b.next {
+			// The subscription's end may have moved since they were billed.
+			inv.Adjustments = append(inv.Adjustments, s.differences(b, start, end, paid, b.paid)...)
+		}
+		if end < b.To {
+			d.ahead = s.advanceLines(b, end)
+			inv.Lines = slices.Concat(inv.Lines, d.ahead)
+		}
 	}
-	s.sum(inv, credits)
-	return inv, own
+	if len(inv.Lines)+len(inv.Adjustments) > 0 || p >= 0 && s.periods.at(p).rows > 0 {
+		s.sum(inv, credits)
+		d.invoice = inv
+	}
+	return d
+}
+
+// advanceLines returns the flat amounts that are billed in advance for the period from start.
+func (s *state) advanceLines(b *sub, start Micros) []Line {
+	t := s.termsFor(b, start)
+	start, end, fullStart, fullEnd := s.around(b, start)
+	in := s.lineInput(b, t)
+	in.Next = lineSpan{t.prices, start, end, fullStart, fullEnd}
+	return rateLines(in)
 }
 
 // draftCorrection returns the last document of an ended subscription, nil if nothing came late.
@@ -114,30 +128,34 @@ func (s *state) adjustments(b *sub) []Adjustment {
 
 func (s *state) adjust(b *sub, index int32) []Adjustment {
 	p := s.periods.at(index)
-	lines := s.ownLines(b, index)
+	return s.differences(b, p.start, p.end, s.ownLines(b, index), p.booked)
+}
+
+// differences returns what lines of the period [start, end) are now against what was booked.
+func (s *state) differences(b *sub, start, end Micros, lines []Line, was []booked) []Adjustment {
 	var out []Adjustment
 	add := func(price string, group []GroupValue, q decimal.Rat, rated, was decimal.Amount) {
 		if rated == was {
 			return
 		}
 		out = append(out, Adjustment{
-			Start: p.start, End: p.end, Price: price, Group: group, Quantity: q, Rated: rated,
-			StartDate: s.zones[s.accounts.at(b.account).zone].dateText(p.start),
+			Start: start, End: end, Price: price, Group: group, Quantity: q, Rated: rated,
+			StartDate: s.zones[s.accounts.at(b.account).zone].dateText(start),
 			Booked:    was, Amount: rated.Sub(was),
 		})
 	}
-	seen := make([]bool, len(p.booked))
+	seen := make([]bool, len(was))
 	for i := range lines {
 		l := &lines[i]
-		var was decimal.Amount
+		var before decimal.Amount
 		key := lineKey(l.Price, l.Group)
-		if j := slices.IndexFunc(p.booked, func(o booked) bool { return o.key == key }); j >= 0 {
-			was, seen[j] = p.booked[j].amount, true
+		if j := slices.IndexFunc(was, func(o booked) bool { return o.key == key }); j >= 0 {
+			before, seen[j] = was[j].amount, true
 		}
-		add(l.Price, l.Group, l.Quantity, l.Amount, was)
+		add(l.Price, l.Group, l.Quantity, l.Amount, before)
 	}
-	for j := range p.booked {
-		if o := &p.booked[j]; !seen[j] {
+	for j := range was {
+		if o := &was[j]; !seen[j] {
 			add(o.price, o.group, decimal.Rat{}, decimal.Amount{}, o.amount)
 		}
 	}
@@ -172,25 +190,32 @@ func (s *state) usage(p int32) []Usage {
 	if p < 0 {
 		return nil
 	}
-	var out []Usage
-	for i := s.periods.at(p).first; i >= 0; {
+	first := s.periods.at(p).first
+	rows, dims := 0, 0
+	for i := first; i >= 0; i = s.series.at(i).next {
+		rows++
+		dims += len(s.groups[s.series.at(i).group])
+	}
+	out := make([]Usage, 0, rows)
+	values := make([]GroupValue, 0, dims) // of all groups: this is done for every account
+	for i := first; i >= 0; {
 		r := s.series.at(i)
-		m := s.meters[r.meter]
-		out = append(out, Usage{Meter: m, Group: s.groupValues(m, r.group), Fold: r.fold})
+		u := Usage{Meter: s.meters[r.meter], Fold: r.fold}
+		if r.group != 0 {
+			from := len(values)
+			values = s.appendGroup(values, u.Meter, r.group)
+			u.Group = values[from:len(values):len(values)]
+		}
+		out = append(out, u)
 		i = r.next
 	}
 	slices.SortFunc(out, compareUsage)
 	return out
 }
 
-func (s *state) groupValues(m *Meter, group int32) []GroupValue {
-	ids := s.groups[group]
-	if len(ids) == 0 {
-		return nil
-	}
-	out := make([]GroupValue, len(ids))
-	for i, id := range ids {
-		out[i] = GroupValue{Dim: m.GroupBy[i].Name, Value: s.values[id], Absent: id == 0}
+func (s *state) appendGroup(out []GroupValue, m *Meter, group int32) []GroupValue {
+	for i, id := range s.groups[group] {
+		out = append(out, GroupValue{Dim: m.GroupBy[i].Name, Value: s.values[id], Absent: id == 0})
 	}
 	return out
 }

@@ -41,6 +41,11 @@ func (m *mapKeys) Admit(keys []engine.Key, verdicts []engine.Verdict) {
 	}
 }
 
+func (m *mapKeys) Has(hi, lo uint64) bool {
+	_, ok := m.of[[2]uint64{hi, lo}]
+	return ok
+}
+
 func (m *mapKeys) Forget(d engine.Day) {
 	for id, k := range m.of {
 		if k.Day < d {

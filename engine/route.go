@@ -1,5 +1,7 @@
 package engine
 
+import "slices"
+
 // route says where the rows of one subject go while their time is in [lo, hi): resolved once per
 // subject and interval in a batch, so that no map is touched per row.
 type route struct {
@@ -86,8 +88,9 @@ func (e *Engine) addLeg(r *route, index int32, t Micros) {
 	case t < from:
 		r.hi = min(r.hi, from)
 		if b.auto {
-			// Where an automatic subscription reaches back to depends on t itself.
-			r.lo, r.hi = max(r.lo, t), min(r.hi, t+1)
+			// Where an automatic subscription reaches back to depends on the month of t.
+			start, end := e.zones[e.accounts.at(b.account).zone].Month(t)
+			r.lo, r.hi = max(r.lo, start), min(r.hi, end)
 		}
 		return
 	case t >= b.To:
@@ -99,6 +102,7 @@ func (e *Engine) addLeg(r *route, index int32, t Micros) {
 	l := leg{sub: index, auto: b.auto, period: -1, terms: -1}
 	l.start, l.end, _, _ = e.around(&wide, t)
 	r.lo, r.hi = max(r.lo, l.start), min(r.hi, l.end)
+	r.late = r.late || b.corrected
 	if p := e.retained(b, l.start); p >= 0 {
 		l.period, l.terms = p, e.periods.at(p).terms
 		closed := e.periods.at(p).closedAt
@@ -124,14 +128,15 @@ func (e *Engine) earliest(b *sub, t Micros) Micros {
 	return start
 }
 
-// lacksDefault reports whether rows of the type open an account, or a subscription on an account
-// that was opened so: the plan, or "".
-func (e *Engine) lacksDefault(r *route, event string) string {
+// lacksDefault reports whether rows of the subject and type open an account, or a subscription on
+// the account that the subject opened before: the plan, or "". Only the subject that an account is
+// named after opens anything; others that a catalog gives to it count for what is open.
+func (e *Engine) lacksDefault(r *route, subject, event string) string {
 	plan := e.defaultPlan(event)
 	if plan == "" || r.unowned {
 		return plan
 	}
-	if r.account < 0 || !e.accounts.at(r.account).auto {
+	if r.account < 0 || !e.accounts.at(r.account).auto || e.accounts.at(r.account).id != subject {
 		return ""
 	}
 	for _, i := range e.accounts.at(r.account).subs {
@@ -143,8 +148,8 @@ func (e *Engine) lacksDefault(r *route, event string) string {
 }
 
 // judgeAutomatic handles a row whose type has a default plan that its subject lacks. A row that
-// would count makes the account and subscription at once: its key needs no answer, for no row of
-// them was ever accepted. It returns the route to judge the row by, or -1 for another shard's row.
+// will count makes the account and subscription at once. It returns the route to judge the row by,
+// or -1 for another shard's row.
 func (e *Engine) judgeAutomatic(b *Batch, row int, plan string) int32 {
 	subject, t := b.Subject.Index[row], b.Time[row]
 	name := b.Subject.Values[subject]
@@ -175,9 +180,31 @@ func (e *Engine) judgeAutomatic(b *Batch, row int, plan string) int32 {
 	if reason != Accepted {
 		return index
 	}
+	account := e.findAccount(name)
+	if account >= 0 && e.remembered(b, row, account) {
+		return e.routeOf(b, subject, t) // a duplicate or conflict opens nothing
+	}
 	e.makeAutomatic(name, plan, bucket, start)
+	if account >= 0 {
+		e.heads = fill(e.heads, len(e.heads), -1) // the account's other subjects count for it too
+	}
 	e.heads[subject] = -1
 	return e.routeOf(b, subject, t)
+}
+
+// remembered reports whether the row's id has counted for the account, or is about to in this
+// batch. It is asked only before a default opens a further subscription.
+func (e *Engine) remembered(b *Batch, row int, account int32) bool {
+	source, _ := b.Source.At(row)
+	id := b.ID.At(row)
+	if hi, lo := e.key(e.accounts.at(account).id, source, id); e.keys.Has(hi, lo) {
+		return true
+	}
+	return slices.ContainsFunc(e.cands, func(c candidate) bool {
+		other, _ := b.Source.At(int(c.row))
+		return e.routes[c.route].account == account && other == source &&
+			string(b.ID.At(int(c.row))) == string(id)
+	})
 }
 
 // makeAutomatic opens the subject's account, if it has none, and its subscription from start.

@@ -141,7 +141,8 @@ func (e *Engine) judgeRow(b *Batch, row int) {
 	typ, t := b.Type.Index[row], b.Time[row]
 	index := e.routeOf(b, b.Subject.Index[row], t)
 	if len(e.defaults) > 0 {
-		if plan := e.lacksDefault(&e.routes[index], b.Type.Values[typ]); plan != "" {
+		if plan := e.lacksDefault(
+			&e.routes[index], b.Subject.Values[b.Subject.Index[row]], b.Type.Values[typ]); plan != "" {
 			index = e.judgeAutomatic(b, row, plan)
 		}
 	}

@@ -120,13 +120,15 @@ type credit struct {
 // sub is a subscription: one interval of one key of one account.
 type sub struct {
 	Subscription
-	account int32
-	auto    bool   // From moves back to the period of an earlier event while nothing is closed
-	started bool   // the start invoice has been considered
-	next    Micros // periods that end at or before it are closed
-	newest  int32  // head of the list of retained periods, by falling start; -1: none
-	issued  uint32
-	history Digest // chain over the issued invoices
+	account   int32
+	auto      bool     // From moves back to the period of an earlier event while nothing is closed
+	started   bool     // the start invoice has been considered
+	corrected bool     // the last document was issued: nothing more counts
+	next      Micros   // periods that end at or before it are closed
+	newest    int32    // head of the list of retained periods, by falling start; -1: none
+	paid      []booked // flat amounts billed in advance for the period that begins at next
+	issued    uint32
+	history   Digest // chain over the issued invoices
 }
 
 // period is the usage of a subscription in one interval, kept from its first row or its close until

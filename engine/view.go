@@ -319,30 +319,39 @@ func (v *View) Bill(id string) (*Bill, bool) {
 	}
 	bill := &Bill{AccountState: s.accountState(i)}
 	var drafts []openDraft
+	open := 0
 	for _, index := range s.accounts.at(i).subs {
 		b := s.subs.at(index)
+		if !b.started {
+			drafts = append(drafts, openDraft{b, b.From, b.From, -1})
+		}
 		for _, start := range s.openStarts(b) {
 			_, end, _, _ := s.around(b, start)
-			drafts = append(drafts, openDraft{b, start, end, len(drafts)})
+			drafts = append(drafts, openDraft{b, start, end, open})
+			open++
 		}
 	}
 	// The periods use up credits in the order in which they will close.
 	slices.SortStableFunc(drafts, func(x, y openDraft) int {
 		return cmp.Or(cmp.Compare(x.end, y.end), cmp.Compare(x.sub.Key, y.sub.Key))
 	})
-	bill.Open = make([]OpenPeriod, len(drafts))
+	bill.Open = make([]OpenPeriod, open)
 	credits := slices.Clone(s.accounts.at(i).credits)
 	for _, d := range drafts {
-		bill.Open[d.place] = s.openPeriod(d.sub, d.start, credits)
+		if d.place < 0 {
+			spend(credits, s.draftStart(d.sub, credits))
+		} else {
+			bill.Open[d.place] = s.openPeriod(d.sub, d.start, credits)
+		}
 	}
 	return bill, true
 }
 
-// openDraft is an open period and its place in a Bill.
+// openDraft is an open period and its place in a Bill, or a start invoice to come, with none.
 type openDraft struct {
 	sub        *sub
 	start, end Micros
-	place      int
+	place      int // -1: a start invoice
 }
 
 // openStarts returns the starts of a subscription's open periods, rising.
@@ -372,16 +381,22 @@ func (s *state) openPeriod(b *sub, start Micros, credits []credit) OpenPeriod {
 	if p := s.retained(b, start); p >= 0 {
 		o.Rows, o.Usage = s.periods.at(p).rows, s.usage(p)
 	}
-	o.SoFar, _ = s.draftPeriod(b, start, nil, true)
-	o.IfClosedNow, _ = s.draftPeriod(b, start, credits, false)
-	if o.IfClosedNow != nil {
-		for _, u := range o.IfClosedNow.Credits {
-			for i := range credits {
-				if credits[i].ID == u.ID {
-					credits[i].left = credits[i].left.Sub(u.Amount)
-				}
+	o.SoFar = s.draftPeriod(b, start, nil, true).invoice
+	o.IfClosedNow = s.draftPeriod(b, start, credits, false).invoice
+	spend(credits, o.IfClosedNow)
+	return o
+}
+
+// spend takes what an invoice uses off the credits.
+func spend(credits []credit, inv *Invoice) {
+	if inv == nil {
+		return
+	}
+	for _, u := range inv.Credits {
+		for i := range credits {
+			if credits[i].ID == u.ID {
+				credits[i].left = credits[i].left.Sub(u.Amount)
 			}
 		}
 	}
-	return o
 }

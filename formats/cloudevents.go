@@ -156,8 +156,8 @@ func (p *lineParser) complete() bool {
 	return false
 }
 
-// pathTable holds the paths that were met, as a tree. It resolves a name without hashing when the
-// names of a line come in the order of the line before, and it finds duplicates by stamps.
+// pathTable holds the paths that were met, as a tree. It resolves a name without hashing when it
+// follows the name that it followed the last time, and it finds duplicates by stamps.
 type pathTable struct {
 	owner   *Decoder // whose mapping the nodes know
 	top     *pathNode
@@ -166,8 +166,7 @@ type pathTable struct {
 	slots   []*pathNode
 	count   int
 	bytes   int
-	trail   []*pathNode // the names of the line before, in order, and from step on of this line
-	step    int
+	last    *pathNode // the line's last name; top before the first
 	stamps  uint64
 	renewed uint64 // how often the table was reset
 }
@@ -175,10 +174,11 @@ type pathTable struct {
 // pathNode is a member's name at one place in the tree.
 type pathNode struct {
 	parent *pathNode
-	name   string // after its escapes are resolved
-	path   string // escaped names joined by points; "" if long
-	plain  bool   // the name is written as it is, without escapes
-	long   bool   // the path is longer than engine.MaxName
+	name   string    // after its escapes are resolved
+	path   string    // escaped names joined by points; "" if long
+	next   *pathNode // the name that came after it the last time
+	plain  bool      // the name is written as it is, without escapes
+	long   bool      // the path is longer than engine.MaxName
 	attr   attribute
 	stamp  uint64 // the object in which the name was met last
 	hash   uint64
@@ -201,15 +201,15 @@ func (t *pathTable) reset(owner *Decoder) {
 	}
 	t.slots = make([]*pathNode, 64)
 	t.count, t.bytes = 0, 0
-	t.trail, t.step = t.trail[:0], 0
 	t.renewed++
 	t.top = &pathNode{}
+	t.last = t.top
 	t.data = t.child(t.top, []byte("data"))
 }
 
 // begin is called before each line.
 func (t *pathTable) begin() {
-	t.step = 0
+	t.last = t.top
 	if t.count > keptPaths || t.bytes > keptPathBytes {
 		t.reset(t.owner)
 	}
@@ -221,13 +221,13 @@ func (t *pathTable) stamp() uint64 {
 	return t.stamps
 }
 
-// guess returns the node of the name at buf[i:], after its quote, if it is the one that came at
-// this place in the line before.
+// guess returns the node of the name at buf[i:], after its quote, if it is the one that came after
+// the line's last name the last time.
 func (t *pathTable) guess(parent *pathNode, buf []byte, i int) *pathNode {
-	if t.step >= len(t.trail) {
+	g := t.last.next
+	if g == nil {
 		return nil
 	}
-	g := t.trail[t.step]
 	end := i + len(g.name)
 	if g.parent != parent || !g.plain || end >= len(buf) || buf[end] != '"' {
 		return nil
@@ -240,12 +240,8 @@ func (t *pathTable) guess(parent *pathNode, buf []byte, i int) *pathNode {
 
 // met notes the node as the next name of the line.
 func (t *pathTable) met(n *pathNode) {
-	if t.step < len(t.trail) {
-		t.trail[t.step] = n
-	} else if t.step < keptPaths {
-		t.trail = append(t.trail, n)
-	}
-	t.step++
+	t.last.next = n
+	t.last = n
 }
 
 // child returns the node of a name below a parent.

@@ -26,6 +26,7 @@ type freshKeys struct{}
 
 func (freshKeys) Admit(_ []engine.Key, verdicts []engine.Verdict) { clear(verdicts) }
 func (freshKeys) Forget(engine.Day)                               {}
+func (freshKeys) Has(uint64, uint64) bool                         { return false }
 
 func newJournal(t *testing.T, at string) *journal {
 	j := &journal{t: t, e: engine.New(0, 1, freshKeys{}), at: instant(t, at)}

@@ -26,7 +26,7 @@ import (
 	"billctl/internal/store"
 )
 
-const benchLines = 200_000
+const benchLines = 300_000
 
 // benchHouse is a directory with configuration, catalog and usage, as a user has it.
 type benchHouse struct {
@@ -34,10 +34,10 @@ type benchHouse struct {
 	data []byte // of the usage
 }
 
-func newBenchHouse(b *testing.B, lines int64) *benchHouse {
+func newBenchHouse(b *testing.B, from engine.Micros) *benchHouse {
 	b.Helper()
 	h := &benchHouse{dir: b.TempDir()}
-	usage := benchUsage(7, lines)
+	usage := benchUsage(7, benchLines, from)
 	var buf bytes.Buffer
 	if _, err := usage.WriteNDJSON(&buf); err != nil {
 		b.Fatal(err)
@@ -53,13 +53,19 @@ func newBenchHouse(b *testing.B, lines int64) *benchHouse {
 	return h
 }
 
-// benchUsage is of the days before today: a process that follows a log takes nothing older than
-// its horizon.
-func benchUsage(seed uint64, lines int64) *fixtures.Usage {
-	to := engine.Micros(time.Now().UnixMicro()) / engine.Hour * engine.Hour
+// benchUsage is usage of 20 days.
+func benchUsage(seed uint64, lines int64, from engine.Micros) *fixtures.Usage {
 	return fixtures.NewUsage(fixtures.UsageConfig{
-		Seed: seed, Events: lines, Accounts: 1000, From: to - 20*engine.OneDay, To: to,
+		Seed: seed, Events: lines, Accounts: 1000, From: from, To: from + 20*engine.OneDay,
 	})
+}
+
+// The accounts' first month, so that no period closes: rows are what is measured.
+const benchFrom engine.Micros = 1_767_571_200 * engine.Second // 2026-01-05T00:00:00Z
+
+// lately is 20 days ago: a process that follows a log takes nothing older than its horizon.
+func lately() engine.Micros {
+	return engine.Micros(time.Now().UnixMicro())/engine.Hour*engine.Hour - 20*engine.OneDay
 }
 
 func (h *benchHouse) write(b *testing.B, name string, data []byte) {
@@ -175,11 +181,11 @@ func (h *benchHouse) decode(b *testing.B) {
 	}
 }
 
-// BenchmarkTail bills a log of 200,000 lines as run --until-eof does: file, decoder, durable
+// BenchmarkTail bills a log of 300,000 lines as run --until-eof does: file, decoder, durable
 // journal, engine, checkpoint each second and at the end, without a sink. Peers in the same run:
 // encoding/json, and our decoder alone, over the same lines.
 func BenchmarkTail(b *testing.B) {
-	h := newBenchHouse(b, benchLines)
+	h := newBenchHouse(b, benchFrom)
 	var tail, unmarshal, decode clock
 	var journal int64
 	for b.Loop() {
@@ -199,7 +205,7 @@ func BenchmarkTail(b *testing.B) {
 // BenchmarkReplay proves the journal of the same log. Peers: run, which made it, and encoding/json
 // over the lines that it came from.
 func BenchmarkReplay(b *testing.B) {
-	h := newBenchHouse(b, benchLines)
+	h := newBenchHouse(b, benchFrom)
 	var replay, run, unmarshal clock
 	var journal int64
 	for b.Loop() {
@@ -222,7 +228,7 @@ func BenchmarkReplay(b *testing.B) {
 //   - idle asks a process that waits for lines, over its unix socket;
 //   - saturated asks one that reads a log as fast as it can.
 func BenchmarkQueryAccount(b *testing.B) {
-	h := newBenchHouse(b, benchLines)
+	h := newBenchHouse(b, lately())
 	state := filepath.Join(h.dir, "state")
 	h.must(b, state, "catalog", "apply")
 	h.must(b, state, "run", "--until-eof")
@@ -365,7 +371,7 @@ func ask(b *testing.B, client *http.Client, path string, to any) time.Duration {
 // produce appends to a log, whole files of new usage at once, until it is stopped. The events are
 // those of another seed, made before, so that the producer itself costs little.
 func (h *benchHouse) produce(b *testing.B) (stop func()) {
-	usage := benchUsage(8, 6*benchLines)
+	usage := benchUsage(8, 4*benchLines, lately())
 	var buf bytes.Buffer
 	if _, err := usage.WriteNDJSON(&buf); err != nil {
 		b.Fatal(err)

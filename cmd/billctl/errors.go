@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"syscall"
 
 	"billctl/formats"
@@ -79,6 +80,7 @@ func explain(err error) (text, hint string, code int) {
 		version  *store.VersionError
 		diverged *live.DivergedError
 		mismatch *store.MismatchError
+		full     *store.FullError
 	)
 	text = err.Error()
 	switch {
@@ -97,6 +99,10 @@ func explain(err error) (text, hint string, code int) {
 	case errors.Is(err, store.ErrCorrupt):
 		return text, "the file was changed or the disk lost what it had promised; " +
 			"bring back a copy of the state directory", exitCorrupt
+	case errors.As(err, &full):
+		text = strings.Replace(text, full.Error(), fmt.Sprintf("its volume has %d MiB free, of which "+
+			"%d MiB are kept for a clean stop", full.Free>>20, full.Floor>>20), 1)
+		fallthrough
 	case store.DiskFull(err):
 		return text, "free space on the volume and start again: everything that was read is kept, " +
 			"nothing is half written", exitFailed

@@ -22,7 +22,8 @@ func newInit(s *session) *cobra.Command {
 		Use:   "init [DIR]",
 		Short: "Make a commented configuration and catalog to start from",
 		Long: `Writes billctl.yaml, catalog/ and usage/ into a directory (this one by default), commented,
-with a meter, two plans and two accounts to change. It replaces nothing: a file that exists stops it.`,
+with a meter, two plans and two accounts to change. It replaces nothing: a file that exists stops
+it.`,
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			dir := "."

@@ -173,7 +173,8 @@ func (b *killBench) house(t *testing.T, events int64, seed uint64) *killHouse {
 		t.Fatal(err)
 	}
 	accounts := fixtures.AccountsYAML(usage.Accounts())
-	if err := os.WriteFile(filepath.Join(h.dir, "catalog", "accounts.yaml"), accounts, 0o600); err != nil {
+	file := filepath.Join(h.dir, "catalog", "accounts.yaml")
+	if err := os.WriteFile(file, accounts, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	f, err := os.Create(filepath.Join(h.dir, "usage.ndjson"))

@@ -18,6 +18,7 @@ import (
 	"billctl/internal/api"
 	"billctl/internal/live"
 	"billctl/internal/sink"
+	"billctl/internal/store"
 )
 
 // runFlags are the flags of run.
@@ -53,7 +54,8 @@ last period stays open; --close-at closes it.`,
 	c.Flags().BoolVar(&f.clockOK, "clock-ok", false,
 		"say that the clock is right after it jumped: watermark and closes go on")
 	c.Flags().BoolVar(&f.strict, "strict", false, "exit with 3 if rows were rejected")
-	c.Flags().IntVar(&f.shards, "shards", 0, "shards of the engine (default: the configuration's, or 1)")
+	c.Flags().IntVar(&f.shards, "shards", 0,
+		"shards of the engine (default: the configuration's, or 1)")
 	c.Flags().IntVar(&f.batchRows, "batch-rows", 0, "rows of a batch at most (default 65536)")
 	return c
 }
@@ -67,7 +69,8 @@ func (s *session) run(f *runFlags) error {
 		return err
 	}
 	if f.batchRows < 0 || f.batchRows > engine.MaxRows {
-		return usageError(fmt.Sprintf("--batch-rows %d is not from 1 to %d", f.batchRows, engine.MaxRows))
+		return usageError(fmt.Sprintf("--batch-rows %d is not from 1 to %d", f.batchRows,
+			engine.MaxRows))
 	}
 	if f.shards < 0 || f.shards > maxShards {
 		return usageError(fmt.Sprintf("--shards %d is not from 1 to %d", f.shards, maxShards))
@@ -78,12 +81,26 @@ func (s *session) run(f *runFlags) error {
 			hint: "begin with: billctl init",
 		}
 	}
+	s.noteEmpty()
 	return s.withRun(f, func(o *live.Options) error {
 		o.CloseAt, o.UntilEOF, o.ClockOK = closeAt, f.untilEOF, f.clockOK
 		o.BatchRows = f.batchRows
 		s.addSources(o, f.untilEOF)
 		return s.addSinks(o)
 	})
+}
+
+// noteEmpty says which patterns match no file: that may be right, or a slip of the pen.
+func (s *session) noteEmpty() {
+	for i := range s.config.Sources {
+		c := &s.config.Sources[i]
+		if c.Stdin {
+			continue
+		}
+		if files, err := filepath.Glob(s.path(c.Tail)); err == nil && len(files) == 0 {
+			s.say("note: source %s: no file matches %s", c.Name, s.path(c.Tail))
+		}
+	}
 }
 
 // withRun opens the state, restores it, and does a run with the options that add sets.
@@ -123,7 +140,9 @@ func (s *session) withRun(f *runFlags, add func(*live.Options) error) (err error
 }
 
 // do runs beside the socket and the progress line, then says what came of it.
-func (s *session) do(r *live.Run, o *live.Options, st *live.State, f *runFlags, bar *progress) error {
+func (s *session) do(
+	r *live.Run, o *live.Options, st *live.State, f *runFlags, bar *progress,
+) error {
 	beside, stop := context.WithCancel(context.WithoutCancel(s.ctx))
 	var wg sync.WaitGroup
 	if len(o.Sources) > 0 {
@@ -139,6 +158,9 @@ func (s *session) do(r *live.Run, o *live.Options, st *live.State, f *runFlags, 
 	stop()
 	wg.Wait()
 	bar.clear()
+	if store.DiskFull(err) || store.DiskFault(err) || errors.Is(err, store.ErrCorrupt) {
+		err = s.inState(err) // its paths are relative to the directory
+	}
 	if err != nil {
 		return err
 	}
@@ -193,6 +215,15 @@ func (s *session) conclude(r *live.Run, o *live.Options, st *live.State, f *runF
 		s.say("stopped cleanly: the next run goes on from here")
 		return &exitError{code: exitInterrupted}
 	case n > 0:
+		for _, k := range r.Sinks() {
+			if k.Waiting+k.Parked > 0 {
+				text := fmt.Sprintf("sink %s: %d waiting, %d parked", k.Name, k.Waiting, k.Parked)
+				if k.LastError != "" {
+					text += ": " + k.LastError
+				}
+				s.say("%s", text)
+			}
+		}
 		return &exitError{
 			code: exitUndelivered, text: "not delivered: " + counted(uint64(n), "document"),
 			hint: "billctl query status names the sinks; what waits is tried again by a later run, " +
@@ -242,7 +273,11 @@ func (s *session) addSinks(o *live.Options) error {
 	for _, c := range s.config.Sinks {
 		d, err := sink.NewDir(s.path(c.Dir))
 		if err != nil {
-			return fmt.Errorf("open sink %s: %w", c.Name, err)
+			return &exitError{
+				code: exitFailed, text: fmt.Sprintf("open sink %s: %v", c.Name, err),
+				hint: "its directory is made if its parent exists, and must be writable; the " +
+					"configuration names it", err: err,
+			}
 		}
 		o.Sinks = append(o.Sinks, live.SinkOptions{Name: c.Name, Sink: d, Width: dirWidth})
 	}
@@ -263,5 +298,6 @@ func parseInstant(flag, text string) (engine.Micros, error) {
 			return engine.Micros(t.UnixMicro()), nil
 		}
 	}
-	return 0, usageError(fmt.Sprintf("%s %q is neither a date (2026-10-01) nor an RFC 3339 time", flag, text))
+	return 0, usageError(fmt.Sprintf("%s %q is neither a date (2026-10-01) nor an RFC 3339 time",
+		flag, text))
 }

@@ -107,10 +107,21 @@ func (s *session) createState(o store.Options) (*store.Dir, error) {
 	g := live.NewGenesis()
 	dir, err := store.Create(fsys, store.Genesis{Genesis: g, CreatedBy: "billctl " + version()}, o)
 	if err != nil {
-		return nil, s.inState(err)
+		return nil, s.unmade(err)
 	}
 	s.say("made state directory %s", s.stateDir)
 	return dir, nil
+}
+
+// unmade adds the way out to an error of making a state directory.
+func (s *session) unmade(err error) error {
+	err = s.inState(err)
+	if text, hint, code := explain(err); hint == "" {
+		return &exitError{
+			code: code, text: text, hint: "name an empty or new directory with --state", err: err,
+		}
+	}
+	return err
 }
 
 // inState puts the directory's name before an error.

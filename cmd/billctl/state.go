@@ -114,7 +114,8 @@ func (s *session) listState() (*stateList, error) {
 }
 
 func (s *session) stateTable(l *stateList) error {
-	if err := s.lines("state " + l.Directory + ": journal " + l.Journal + ", made by " + l.CreatedBy); err != nil {
+	err := s.lines("state " + l.Directory + ": journal " + l.Journal + ", made by " + l.CreatedBy)
+	if err != nil {
 		return err
 	}
 	segments := newTable("segment", ">first seq", ">bytes")
@@ -183,7 +184,9 @@ func (s *session) verifyState(dir *store.Dir) error {
 		if err := verifyCheckpoint(dir, c); err != nil {
 			return s.inState(err)
 		}
-		if err := s.lines(fmt.Sprintf("checkpoint %d: %s keys, no damage", c.Meta.Seq, grouped(c.Keys()))); err != nil {
+		err := s.lines(fmt.Sprintf("checkpoint %d: %s keys, no damage", c.Meta.Seq,
+			grouped(c.Keys())))
+		if err != nil {
 			return err
 		}
 	}

@@ -56,6 +56,9 @@ func write(path string, data []byte) error {
 	return os.WriteFile(path, data, 0o644)
 }
 
+// instantLayout has one length, so that offsets in messages are the same on every day.
+const instantLayout = "2006-01-02T15:04:05.000Z"
+
 var stampPattern = regexp.MustCompile(`@\{([+-])?([a-z0-9]+)\}`)
 
 func cmdStamp(ts *testscript.TestScript, neg bool, args []string) {
@@ -65,7 +68,7 @@ func cmdStamp(ts *testscript.TestScript, neg bool, args []string) {
 		text := stampPattern.ReplaceAllStringFunc(ts.ReadFile(file), func(s string) string {
 			m := stampPattern.FindStringSubmatch(s)
 			if m[2] == "now" {
-				return now.Format(time.RFC3339Nano)
+				return now.Format(instantLayout)
 			}
 			span := m[2]
 			if days, ok := strings.CutSuffix(span, "d"); ok {
@@ -75,7 +78,7 @@ func cmdStamp(ts *testscript.TestScript, neg bool, args []string) {
 			}
 			d, err := time.ParseDuration(m[1] + span)
 			ts.Check(err)
-			return now.Add(d).Format(time.RFC3339Nano)
+			return now.Add(d).Format(instantLayout)
 		})
 		ts.Check(os.WriteFile(ts.MkAbs(file), []byte(text), 0o644))
 	}
@@ -188,7 +191,8 @@ func cmdNewer(ts *testscript.TestScript, neg bool, args []string) {
 
 // mountVolume mounts a small file system that lives in memory.
 func mountVolume(dir, kib string) error {
-	out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+kib+"k", "tmpfs", dir).CombinedOutput()
+	mount := exec.Command("mount", "-t", "tmpfs", "-o", "size="+kib+"k", "tmpfs", dir)
+	out, err := mount.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("mount: %w: %s", err, out)
 	}

@@ -26,6 +26,7 @@ import (
 //	bill [CODE] ARG...         billctl, which must exit with the code; 0 by default
 //	start NAME ARG...          billctl in the background; its output goes to NAME.out and NAME.err
 //	end NAME SIGNAL CODE       send a signal (KILL, TERM, INT, none) and wait; -1 for one killed
+//	crash PAUSE ARG...         start billctl and kill it after the pause, wherever it is then
 //	waitfor PATH VALUE ARG...  ask billctl until the JSON of its answer has the value at the path
 //	waitfile FILE TEXT         wait until a file holds a text
 //	json PATH VALUE            the last answer, one JSON object, has the value at the path
@@ -47,7 +48,7 @@ import (
 func TestStories(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:      "testdata",
-		Deadline: time.Now().Add(2 * time.Minute),
+		Deadline: time.Now().Add(90 * time.Second),
 		Setup: func(e *testscript.Env) error {
 			dir, err := filepath.Abs("testdata")
 			e.Setenv("TESTDATA", dir)
@@ -64,7 +65,7 @@ func TestStories(t *testing.T) {
 			return false, fmt.Errorf("there is no condition %s", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"bill": cmdBill, "start": cmdStart, "end": cmdEnd, "waitfor": cmdWaitFor,
+			"bill": cmdBill, "crash": cmdCrash, "start": cmdStart, "end": cmdEnd, "waitfor": cmdWaitFor,
 			"waitfile": cmdWaitFile, "json": cmdJSON, "setjson": cmdSetJSON, "digest": cmdDigest,
 			"same": cmdSame, "shop": cmdShop, "stamp": cmdStamp, "usage": cmdUsage,
 			"accounts": cmdAccounts, "append": cmdAppend, "repeat": cmdRepeat, "flip": cmdFlip,
@@ -94,6 +95,19 @@ func TestStoriesSayWhatTheyShow(t *testing.T) {
 			t.Errorf("%s: the first line is %q", file, first)
 		}
 	}
+}
+
+func cmdCrash(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, !neg && len(args) > 1)
+	pause, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	cmdStart(ts, false, append([]string{"crashed"}, args[1:]...))
+	p := processes(ts)["crashed"]
+	time.Sleep(pause)
+	if err := p.cmd.Process.Kill(); !errors.Is(err, os.ErrProcessDone) {
+		ts.Check(err)
+	}
+	<-p.done
 }
 
 // long bounds how long a story waits for something that must happen.

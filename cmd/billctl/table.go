@@ -23,6 +23,9 @@ func newTable(head ...string) *table { return &table{head: head} }
 
 func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
 
+// widest is how wide a column gets at most: a longer cell is shown whole and moves its row.
+const widest = 60
+
 // write prints the table, indented; nothing where there are no rows.
 func (t *table) write(w io.Writer, indent string) error {
 	if len(t.rows) == 0 {
@@ -38,14 +41,16 @@ func (t *table) write(w io.Writer, indent string) error {
 	for _, row := range all {
 		for i, cell := range row {
 			row[i] = formats.Visible(cell)
-			width[i] = max(width[i], utf8.RuneCountInString(row[i]))
+			if n := utf8.RuneCountInString(row[i]); n <= widest {
+				width[i] = max(width[i], n)
+			}
 		}
 	}
 	var b strings.Builder
 	for _, row := range all {
 		line := indent
 		for i, cell := range row {
-			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell))
+			pad := strings.Repeat(" ", max(0, width[i]-utf8.RuneCountInString(cell)))
 			if right[i] {
 				line += pad + cell + "  "
 			} else {
@@ -120,7 +125,7 @@ func dimText(dim string, value *string) string {
 
 func (s *session) accountTable(a *api.Account) error {
 	title := formats.Visible(a.ID)
-	if a.Name != "" {
+	if a.Name != "" && a.Name != a.ID {
 		title += "  " + formats.Visible(a.Name)
 	}
 	if err := s.lines(title+"  ("+a.Timezone+")", s.where(&a.Position)); err != nil {
@@ -196,6 +201,9 @@ func (s *session) accountsTable(a *api.Accounts) error {
 	t := newTable("account", "name", "subscription", "plan", "period", ">rows", ">so far",
 		">if closed now", "")
 	for _, row := range a.Accounts {
+		if row.Name == row.ID { // it was given none
+			row.Name = ""
+		}
 		if len(row.Periods) == 0 {
 			t.add(row.ID, row.Name, "", "", "", "", "", "", "")
 		}
@@ -315,13 +323,22 @@ func (s *session) eventTable(a *api.Events) error {
 	return nil
 }
 
+// fileOf returns the path at which a partition was first seen: its name without what tells it from
+// others of that path.
+func fileOf(partition string) string {
+	if at := strings.LastIndexByte(partition, '#'); at > 0 {
+		return partition[:at]
+	}
+	return partition
+}
+
 func (s *session) eventLines(e *api.Event) error {
 	what := "seq " + fmt.Sprint(e.Seq) + ": " + e.Outcome
 	if e.Account != nil {
 		what += ", account " + *e.Account
 	}
 	lines := []string{what, fmt.Sprintf("  read from %s %s at byte %d, accepted at %s",
-		e.Origin.Source, formats.Visible(e.Origin.Partition), e.Origin.Offset, e.At)}
+		e.Origin.Source, formats.Visible(fileOf(e.Origin.Partition)), e.Origin.Offset, e.At)}
 	if e.Fault != "" {
 		lines = append(lines, "  fault: "+formats.Visible(e.Fault), "  "+formats.Visible(e.Raw))
 		return s.lines(lines...)

@@ -99,7 +99,8 @@ func (r *Run) openSinks() error {
 			return err
 		}
 		r.couriers = append(r.couriers, &courier{
-			name: o.Name, sink: o.Sink, width: max(o.Width, 1), cursor: cursor, outbox: r.st.Outbox, clock: r.opts.Clock,
+			name: o.Name, sink: o.Sink, width: max(o.Width, 1), cursor: cursor,
+			outbox: r.st.Outbox, clock: r.opts.Clock,
 			say: r.say, waking: make(chan struct{}, 1), status: SinkStatus{Name: o.Name},
 		})
 	}

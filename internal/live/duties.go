@@ -96,7 +96,8 @@ func (r *Run) water(running time.Duration) error {
 	}
 	since := running - r.watered
 	closes := w >= r.st.Shards.NextDue()
-	if !closes && !r.progress.ended() && since < watermarkIdle && (r.rows == 0 || since < watermarkBusy) {
+	if !closes && !r.progress.ended() && since < watermarkIdle &&
+		(r.rows == 0 || since < watermarkBusy) {
 		return nil
 	}
 	r.watered, r.rows = running, 0
@@ -217,6 +218,9 @@ func (r *Run) finish(ctx context.Context) error {
 		return err
 	}
 	if r.opts.UntilEOF && ctx.Err() == nil {
+		for _, c := range r.couriers {
+			c.wake() // rejections alone woke nobody
+		}
 		r.awaitCouriers(ctx)
 	}
 	return nil

@@ -43,7 +43,9 @@ func lastTime(c *fixtures.Case, rows []*fixtures.Event) engine.Micros {
 
 // inTime returns a log in which every row comes before a watermark passes its time: in the order of
 // time, disturbed by less than a bound, with watermarks as often and as far as the draw says.
-func inTime(c *fixtures.Case, rows []*fixtures.Event, end engine.Micros, r *rand.Rand) []fixtures.Item {
+func inTime(
+	c *fixtures.Case, rows []*fixtures.Event, end engine.Micros, r *rand.Rand,
+) []fixtures.Item {
 	bound := []engine.Micros{1, engine.Hour, 3 * engine.OneDay, 100 * engine.OneDay}[r.IntN(4)]
 	marks := []int{1, 2, 8, 1 << 30}[r.IntN(4)]
 	together := r.IntN(4) == 0

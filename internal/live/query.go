@@ -68,6 +68,7 @@ func (d *Desk) Sinks(names []string) ([]SinkStatus, error) {
 			switch l.State {
 			case store.Parked:
 				s.Parked++
+				s.LastError = l.Reason
 			case store.Done:
 			default:
 				s.Waiting++

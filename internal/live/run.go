@@ -249,7 +249,8 @@ func (r *Run) begin() error {
 		}
 	}
 	if r.frozen && r.opts.ClockOK {
-		if err := r.commit(now, &engine.Clock{Reason: "a person says that the clock is right"}); err != nil {
+		free := &engine.Clock{Reason: "a person says that the clock is right"}
+		if err := r.commit(now, free); err != nil {
 			return err
 		}
 		r.frozen = false
@@ -370,7 +371,8 @@ func (r *Run) now() (engine.Micros, error) {
 	return now, nil
 }
 
-// commit gives the bodies their place in the journal, makes them durable together, and applies them.
+// commit gives the bodies their place in the journal, makes them durable together, and applies
+// them.
 // Only what is durable is applied, so no answer is ever taken back.
 func (r *Run) commit(now engine.Micros, bodies ...engine.Body) error {
 	if len(bodies) == 0 {

@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,14 +15,21 @@ import (
 // bubbleClock is a Clock over the time of a synctest bubble, which can be set.
 type bubbleClock struct {
 	start time.Time
-	wall  engine.Micros // at start
+	wall  atomic.Int64 // what it showed at start, in microseconds
 }
 
-func newBubbleClock(wall engine.Micros) *bubbleClock { return &bubbleClock{time.Now(), wall} }
+func newBubbleClock(wall engine.Micros) *bubbleClock {
+	c := &bubbleClock{start: time.Now()}
+	c.set(wall)
+	return c
+}
+
+// set sets the clock by d.
+func (c *bubbleClock) set(d engine.Micros) { c.wall.Add(int64(d)) }
 
 func (c *bubbleClock) Now() (time.Time, time.Duration) {
 	running := time.Since(c.start)
-	return time.UnixMicro(int64(c.wall)).Add(running), running
+	return time.UnixMicro(c.wall.Load()).Add(running), running
 }
 
 // TestSimDo runs whole processes with all their goroutines, over complete files and until power is

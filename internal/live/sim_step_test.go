@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"billctl/engine"
@@ -276,4 +277,24 @@ func (m *machine) unparkSink(dir *store.Dir, name string, s *simSink) error {
 		}
 	}
 	return cursor.Close()
+}
+
+// knowsAttempts checks that a document that was sent, and perhaps taken over, is never taken for
+// one that was not.
+func (m *machine) knowsAttempts(name string, s *simSink) error {
+	if len(s.open) == 0 {
+		return nil
+	}
+	_, list, err := m.dir.ReadCursor(name)
+	if err != nil {
+		return err
+	}
+	for _, key := range slices.Sorted(maps.Keys(s.open)) {
+		if !slices.ContainsFunc(list, func(d store.Delivery) bool {
+			return d.Key == key && d.Attempts > 0
+		}) {
+			return fmt.Errorf("%s was sent to %s, whose log does not know", key, name)
+		}
+	}
+	return nil
 }

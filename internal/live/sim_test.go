@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	simSeeds = flag.Int("sim.seeds", 150, "simulations of TestSim; negative: no end")
+	simSeeds = flag.Int("sim.seeds", 80, "simulations of TestSim; negative: no end")
 	simFirst = flag.Uint64("sim.first", 1, "the seed of the first simulation")
 )
 
@@ -279,6 +279,11 @@ func (m *machine) start() error {
 	}
 	if len(st.Notices) > 0 {
 		return fmt.Errorf("restore says %q", st.Notices)
+	}
+	for i, s := range m.sinks {
+		if err := m.knowsAttempts(fmt.Sprintf("sink%d", i), s); err != nil {
+			return err
+		}
 	}
 	r, err := NewRun(m.runOptions(st))
 	if err != nil {

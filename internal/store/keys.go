@@ -199,24 +199,48 @@ func (x *KeyIndex) touch(keys []engine.Key, hashes *[probeRun]uint64) {
 	x.touched = sum
 }
 
+// Has reports whether a key is remembered.
+func (x *KeyIndex) Has(hi, lo uint64) bool {
+	k := engine.Key{Hi: hi, Lo: lo}
+	hash := hashOf(&k)
+	p := &x.parts[hash>>(64-partBits)]
+	if len(p.slots) == 0 {
+		return false
+	}
+	known, _ := x.find(p, &k, hash)
+	return known != nil
+}
+
 // findOrAdd returns the remembered key that equals k, or remembers k and returns nil.
 func (x *KeyIndex) findOrAdd(k *engine.Key, hash uint64) *engine.Key {
 	p := &x.parts[hash>>(64-partBits)]
 	if (p.used+1)*5 > len(p.slots)*4 {
 		x.rebuild(p)
 	}
+	known, free := x.find(p, k, hash)
+	if known != nil {
+		return known
+	}
+	p.slots[free] = uint64(tagOf(hash))<<32 | uint64(x.place(k)+1)
+	p.used++
+	return nil
+}
+
+// find returns the remembered key that equals k, or nil and the slot where it belongs. The part has
+// a free slot.
+func (x *KeyIndex) find(p *keyPart, k *engine.Key, hash uint64) (known *engine.Key, free int) {
 	tag := tagOf(hash)
 	i := home(tag, len(p.slots))
 	for {
 		s := p.slots[i]
 		if s == 0 {
-			break
+			return nil, i
 		}
 		if uint32(s>>32) == tag {
 			at := uint32(s) - 1
 			if c := x.chunks[at>>chunkBits]; c != nil {
 				if known := &c[at&(chunkKeys-1)]; known.Lo == k.Lo && known.Hi == k.Hi {
-					return known
+					return known, i
 				}
 			}
 		}
@@ -224,9 +248,6 @@ func (x *KeyIndex) findOrAdd(k *engine.Key, hash uint64) *engine.Key {
 			i = 0
 		}
 	}
-	p.slots[i] = uint64(tag)<<32 | uint64(x.place(k)+1)
-	p.used++
-	return nil
 }
 
 // place appends a key to its day and returns where it lies.
