@@ -27,7 +27,8 @@ func appendLine(b []byte, l *Line) []byte {
 	b = appendList(appendString(b, l.Price), l.Group, appendGroupValue)
 	b = appendString(appendString(b, l.Meter), l.Unit)
 	b = append(b, byte(l.Model))
-	b = appendRat(appendRat(appendRat(b, l.Quantity), l.Billable), l.Exact)
+	b = appendRat(appendRat(appendRat(b, l.Quantity), l.Billable), l.Rated)
+	b = appendRat(append(appendDecimal(b, l.Discount), byte(l.Bound)), l.Exact)
 	b = appendAmount(b, l.Amount)
 	b = appendList(b, l.Tiers, func(b []byte, t *TierUse) []byte {
 		return appendRat(appendRat(appendUint(b, uint64(t.Tier)), t.Quantity), t.Amount)

@@ -135,7 +135,9 @@ func (e *Engine) issueCorrection(d *due, fx *Effects) {
 	}
 	inv := e.draftCorrection(b, last)
 	e.settle(d.sub)
-	e.subs.mut(d.sub).corrected = inv != nil
+	if inv != nil { // a restored state asks once more, and must not forget
+		e.subs.mut(d.sub).corrected = true
+	}
 	e.book(d.sub, inv, fx)
 }
 

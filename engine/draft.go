@@ -50,7 +50,7 @@ func (s *state) draftPeriod(b *sub, start Micros, credits []credit, soFar bool) 
 		paid := s.advanceLines(b, start)
 		if b.auto && start == b.From {
 			inv.Lines = slices.Concat(paid, inv.Lines)
-		} else if start == b.next {
+		} else if start == b.next && b.started {
 			// The subscription's end may have moved since they were billed.
 			inv.Adjustments = append(inv.Adjustments, s.differences(b, start, end, paid, b.paid)...)
 		}

@@ -91,13 +91,26 @@ type Line struct {
 	Meter    string       // "" for Flat
 	Unit     string       // of the meter
 	Model    Model
-	Quantity decimal.Rat // of the meter, before conversion
-	Billable decimal.Rat // after conversion, rounding and free units
-	Exact    decimal.Rat // before rounding, discount and bounds applied
+	Quantity decimal.Rat     // of the meter, before conversion
+	Billable decimal.Rat     // after conversion, rounding and free units
+	Rated    decimal.Rat     // by the model alone, or the flat amount prorated
+	Discount decimal.Decimal // percent taken off Rated
+	Bound    Bound           // the bound that made Exact, if one did
+	Exact    decimal.Rat     // Rated less discount, within the bounds; Amount is it rounded
 	Amount   decimal.Amount
 	Tiers    []TierUse // Graduated, Volume, Package
 	From, To Micros    // what the line is for: the period, or the next one (in advance)
 }
+
+// Bound says which bound of a price made a line's amount.
+type Bound uint8
+
+// The bounds.
+const (
+	NoBound Bound = iota
+	ByMinimum
+	ByMaximum
+)
 
 // TierUse is the part of a line's quantity that one tier priced.
 type TierUse struct {

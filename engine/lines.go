@@ -140,7 +140,8 @@ func (in *lineInput) usageLine(
 // settle bounds and rounds the line, its only rounding, and adds it unless it says nothing.
 func (in *lineInput) settle(lines []Line, line Line, p *Price, r *rated, used bool) []Line {
 	line.Billable, line.Tiers = r.billable, r.tiers
-	line.Exact = p.bound(r.exact, !in.SoFar)
+	line.Rated, line.Discount = r.exact, p.Discount
+	line.Exact, line.Bound = p.bound(r.exact, !in.SoFar)
 	line.Amount = line.Exact.Round(in.Digits, in.Rounding)
 	if !used && line.Quantity.IsZero() && line.Exact.IsZero() {
 		return lines

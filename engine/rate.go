@@ -34,18 +34,19 @@ func (p *Price) rate(q decimal.Rat) rated {
 
 // bound applies discount, maximum and minimum, in this order. Where the minimum is above the
 // maximum it wins. A preview of what was used so far leaves the minimum out.
-func (p *Price) bound(exact decimal.Rat, minimum bool) decimal.Rat {
+func (p *Price) bound(exact decimal.Rat, minimum bool) (decimal.Rat, Bound) {
+	by := NoBound
 	if !p.Discount.IsZero() {
 		hundred := decimal.Int(100)
 		exact = exact.Mul(hundred.Sub(p.Discount.Rat())).Quo(hundred)
 	}
-	if p.Maximum != nil {
-		exact = decimal.Min(exact, p.Maximum.Rat())
+	if p.Maximum != nil && exact.Cmp(p.Maximum.Rat()) > 0 {
+		exact, by = p.Maximum.Rat(), ByMaximum
 	}
-	if p.Minimum != nil && minimum {
-		exact = decimal.Max(exact, p.Minimum.Rat())
+	if p.Minimum != nil && minimum && exact.Cmp(p.Minimum.Rat()) < 0 {
+		exact, by = p.Minimum.Rat(), ByMinimum
 	}
-	return exact
+	return exact, by
 }
 
 // with returns the price with the fields replaced that the override names.

@@ -122,11 +122,15 @@ func (e *Engine) earliest(b *sub, t Micros) Micros {
 		return b.From
 	}
 	start, end := e.zones[e.accounts.at(b.account).zone].Month(t)
-	if e.watermark >= end.plus(e.settings.Grace) {
+	if e.watermark >= end.plus(e.settings.Grace) || e.tooOldToOpen(end) {
 		return b.From
 	}
 	return start
 }
+
+// tooOldToOpen reports whether a month ended too long before an event's arrival to be opened by a
+// default: before the first watermark there is no floor, and one wrong clock must not bill years.
+func (e *Engine) tooOldToOpen(end Micros) bool { return end <= e.at.plus(-e.settings.Horizon) }
 
 // lacksDefault reports whether rows of the subject and type open an account, or a subscription on
 // the account that the subject opened before: the plan, or "". Only the subject that an account is
@@ -167,7 +171,7 @@ func (e *Engine) judgeAutomatic(b *Batch, row int, plan string) int32 {
 		return e.addRoute(route{account: -1, owner: -1, mine: true})
 	}
 	trial := route{account: 0, owner: -1, mine: true, bucket: bucket, legs: int32(len(e.legs))}
-	trial.late = e.watermark >= end.plus(e.settings.Grace)
+	trial.late = e.watermark >= end.plus(e.settings.Grace) || e.tooOldToOpen(end)
 	e.legs = append(e.legs, leg{sub: -1, period: -1, terms: e.base[version]})
 	trial.legsEnd = int32(len(e.legs))
 	index := e.addRoute(trial)

@@ -146,7 +146,7 @@ func (v *vector) price() (p Price, reason string) {
 func (v *vector) rated(t *testing.T, p *Price) decimal.Rat {
 	t.Helper()
 	line := func(p *Price, q string) decimal.Rat {
-		exact := p.bound(p.rate(dec(q).Rat()).exact, true)
+		exact, _ := p.bound(p.rate(dec(q).Rat()).exact, true)
 		if v.Definition.Scale == nil {
 			return exact
 		}

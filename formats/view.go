@@ -77,22 +77,38 @@ func (j *jsonWriter) line(l *engine.Line, digits int) {
 	j.group(l.Group)
 	j.time("from", l.From)
 	j.time("to", l.To)
-	j.rat("quantity", l.Quantity)
-	j.rat("billable", l.Billable)
-	j.member("tiers")
-	j.open('[')
-	for i := range l.Tiers {
-		j.item()
-		j.open('{')
-		j.whole("tier", l.Tiers[i].Tier+1)
-		j.rat("quantity", l.Tiers[i].Quantity)
-		j.rat("amount", l.Tiers[i].Amount)
-		j.close('}')
+	if l.Meter != "" {
+		j.rat("quantity", l.Quantity)
+		j.rat("billable", l.Billable)
+		j.tiers(l.Tiers)
 	}
-	j.close(']')
+	j.rat("rated", l.Rated)
+	if !l.Discount.IsZero() {
+		j.text("discount", l.Discount.String())
+	}
+	switch l.Bound {
+	case engine.ByMinimum:
+		j.text("bound", "minimum")
+	case engine.ByMaximum:
+		j.text("bound", "maximum")
+	}
 	j.rat("exact", l.Exact)
 	j.amount("amount", l.Amount, digits)
 	j.close('}')
+}
+
+func (j *jsonWriter) tiers(tiers []engine.TierUse) {
+	j.member("tiers")
+	j.open('[')
+	for i := range tiers {
+		j.item()
+		j.open('{')
+		j.whole("tier", tiers[i].Tier+1)
+		j.rat("quantity", tiers[i].Quantity)
+		j.rat("amount", tiers[i].Amount)
+		j.close('}')
+	}
+	j.close(']')
 }
 
 // adjustment writes the difference of a closed period's line.

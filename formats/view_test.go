@@ -21,11 +21,12 @@ func sampleInvoice(t *testing.T) *engine.Invoice {
 		Plan: "pro", Version: 2, Currency: "EUR", Digits: 2,
 		Zone: "Europe/Berlin", Start: start, End: end, StartDate: "2026-09-01",
 		Lines: []engine.Line{
-			{Price: "base", Model: engine.Flat, Exact: rat(29, 1), Amount: cents(2900),
+			{Price: "base", Model: engine.Flat, Rated: rat(29, 1), Exact: rat(29, 1), Amount: cents(2900),
 				From: end, To: instant(t, "2026-10-31T23:00:00Z")},
 			{Price: "output", Model: engine.Graduated, Meter: "tokens_out", Unit: "token",
 				Group:    []engine.GroupValue{{Dim: "model", Value: "large"}, {Dim: "region", Absent: true}},
-				Quantity: rat(1234567, 1), Billable: rat(3703, 3), Exact: rat(12343333, 5000000),
+				Quantity: rat(1234567, 1), Billable: rat(3703, 3), Rated: rat(12343333, 5000000),
+				Exact: rat(12343333, 5000000),
 				Amount: cents(247), From: start, To: end,
 				Tiers: []engine.TierUse{
 					{Tier: 0, Quantity: rat(1000, 1), Amount: rat(2, 1)},

@@ -285,7 +285,8 @@ func (s *session) addSinks(o *live.Options) error {
 }
 
 // dirWidth is how many documents are written to a directory side by side. Each waits for the disk
-// twice; the waits of several become few: 3,800 invoices took 9.6 s one by one, and 2.8 s so.
+// twice; the waits of several become few: a run that issued 3,836 invoices took 6.4 s one by one
+// and 4.4 s so, 1.3 s without a sink; on a busy disk 12.8 s and 5.0 s.
 const dirWidth = 16
 
 // parseInstant reads a flag: a date is its UTC midnight. "" is engine.Past.
