@@ -26,7 +26,7 @@ func sampleInvoice(t *testing.T) *engine.Invoice {
 			{Price: "output", Model: engine.Graduated, Meter: "tokens_out", Unit: "token",
 				Group:    []engine.GroupValue{{Dim: "model", Value: "large"}, {Dim: "region", Absent: true}},
 				Quantity: rat(1234567, 1), Billable: rat(3703, 3), Rated: rat(12343333, 5000000),
-				Exact: rat(12343333, 5000000),
+				Exact:  rat(12343333, 5000000),
 				Amount: cents(247), From: start, To: end,
 				Tiers: []engine.TierUse{
 					{Tier: 0, Quantity: rat(1000, 1), Amount: rat(2, 1)},
