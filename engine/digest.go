@@ -119,10 +119,14 @@ func (d *Digester) digestTerms(t *terms) Digest {
 	if g, ok := d.terms[t]; ok {
 		return g
 	}
-	b := appendList(appendPlan(nil, t.plan), t.prices, appendPrice)
-	g := Digest(sha256.Sum256(b))
+	g := t.digest()
 	d.terms[t] = g
 	return g
+}
+
+// digest covers the plan version and the prices with a subscription's overrides.
+func (t *terms) digest() Digest {
+	return sha256.Sum256(appendList(appendPlan(nil, t.plan), t.prices, appendPrice))
 }
 
 // Dirty is a set of buckets.

@@ -137,6 +137,9 @@ func (v *View) Meters() []*Meter {
 	return out
 }
 
+// Plans returns how many plan versions there are.
+func (v *View) Plans() int { return len(v.first().plans) }
+
 // Plan returns one version of a plan, nil if there is none.
 func (v *View) Plan(key string, version int) *Plan {
 	if i := v.first().planIndex(key, version); i >= 0 {
@@ -208,6 +211,9 @@ func (s *state) accountState(i int32) AccountState {
 	out := AccountState{ID: a.id, Name: a.name, Zone: s.zones[a.zone].Name, Auto: a.auto}
 	for _, o := range a.owners {
 		w := s.owners.at(o)
+		if w.from >= w.to {
+			continue // it moved on before it owned anything
+		}
 		out.Subjects = append(out.Subjects, Ownership{w.subject, w.account, w.from, w.to})
 	}
 	slices.SortFunc(out.Subjects, func(x, y Ownership) int {
@@ -292,6 +298,16 @@ func (v *View) Accounts() int {
 type Bill struct {
 	AccountState
 	Open []OpenPeriod // by subscription key and start
+	// Pending are the adjustments that the next invoices of the subscriptions will have.
+	Pending []PendingAdjustment
+}
+
+// PendingAdjustment is an adjustment that no invoice has yet.
+type PendingAdjustment struct {
+	Adjustment
+	Subscription string
+	Currency     string
+	Digits       int
 }
 
 // OpenPeriod is a period before its close.
@@ -299,6 +315,7 @@ type OpenPeriod struct {
 	Subscription string
 	Plan         string
 	Version      int
+	Terms        Digest // of the plan version with the subscription's overrides
 	Currency     string
 	Digits       int
 	Start, End   Micros
@@ -322,6 +339,12 @@ func (v *View) Bill(id string) (*Bill, bool) {
 	open := 0
 	for _, index := range s.accounts.at(i).subs {
 		b := s.subs.at(index)
+		for _, a := range s.adjustments(b) {
+			t := s.termsFor(b, a.Start)
+			bill.Pending = append(bill.Pending, PendingAdjustment{
+				a, b.Key, t.plan.Currency, t.plan.Digits,
+			})
+		}
 		if !b.started {
 			drafts = append(drafts, openDraft{b, b.From, b.From, -1})
 		}
@@ -374,7 +397,7 @@ func (s *state) openPeriod(b *sub, start Micros, credits []credit) OpenPeriod {
 	begin, end, _, _ := s.around(b, start)
 	t := s.termsFor(b, start)
 	o := OpenPeriod{
-		Subscription: b.Key, Plan: t.plan.Key, Version: t.plan.Version,
+		Subscription: b.Key, Plan: t.plan.Key, Version: t.plan.Version, Terms: t.digest(),
 		Currency: t.plan.Currency, Digits: t.plan.Digits, Start: begin, End: end,
 		StartDate: s.zones[s.accounts.at(b.account).zone].dateText(begin),
 	}

@@ -42,10 +42,11 @@ func (r *catalogReader) account(n *node) {
 		return
 	}
 	if v := f.get("name"); v != nil {
-		a.Name, _ = f.name(v, "name")
+		a.Name, a.at.named = f.name(v, "name")
 	}
 	zone := r.zoneOf(a, f.written(f.get("timezone"), "timezone"))
 	if v := f.get("subjects"); v != nil {
+		a.at.listed = true
 		for _, item := range f.list(v, "subjects") {
 			if s, ok := f.name(item, "subject"); ok {
 				r.subject(a, s, item.at)

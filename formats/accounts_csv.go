@@ -165,7 +165,7 @@ func (t *accountTable) account(a *Account) *engine.Zone {
 			"the row has more fields than the header")
 	}
 	if name := t.cell(1); name.given() {
-		a.Name = name.text
+		a.Name, a.at.named = name.text, true
 		if fault := nameFault(name.text); fault != "" {
 			t.r.faults.add(name.at, "", "name %s", fault)
 		}
@@ -176,6 +176,7 @@ func (t *accountTable) account(a *Account) *engine.Zone {
 		t.r.subject(a, a.ID, a.at.id)
 		return zone
 	}
+	a.at.listed = true
 	for _, name := range splitSubjects(subjects.text) {
 		if fault := nameFault(name); fault != "" {
 			t.r.faults.add(subjects.at, "", "subject %s", fault)

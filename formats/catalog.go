@@ -51,6 +51,7 @@ type planPlaces struct {
 // accountPlaces are where the parts of an account stand.
 type accountPlaces struct {
 	id, zone      place
+	named, listed bool    // whether the file gives a name, a list of subjects
 	subjects      []place // by Account.Subjects
 	subscriptions []subPlaces
 }

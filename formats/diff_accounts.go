@@ -74,7 +74,9 @@ func (d *differ) account(a *Account, old *engine.AccountState, exists bool,
 				"account %s is in %s in the journal, not in %s", a.ID, old.Zone, a.Zone)
 			return nil
 		}
-		if old.Name != a.Name {
+		if !a.at.named {
+			diff.change.Name = old.Name // what the file does not say stays as it is
+		} else if old.Name != a.Name {
 			diff.words = append(diff.words, fmt.Sprintf("account %s is now called %q instead of %q",
 				a.ID, a.Name, old.Name))
 		}
@@ -103,6 +105,9 @@ func (d *differ) account(a *Account, old *engine.AccountState, exists bool,
 func (d *differ) subjects(a *Account, old *engine.AccountState, diff *accountDiff,
 	diffs map[string]*accountDiff) []string {
 	var fresh []string
+	if old.ID != "" && !a.at.listed {
+		return nil
+	}
 	for _, subject := range a.Subjects {
 		if owns(old, subject) {
 			continue

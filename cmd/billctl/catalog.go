@@ -21,7 +21,7 @@ import (
 )
 
 // accountsPerFile bounds a control file, so that its entry stays far below a frame's limit.
-const accountsPerFile = 20_000
+const accountsPerFile = 50_000
 
 func newCatalog(s *session) *cobra.Command {
 	return group("catalog", "Check, compare and apply meters, plans and accounts",
@@ -190,28 +190,45 @@ func (s *session) apply(c *formats.Catalog, dir, what string, f *applyFlags) err
 	return s.putControls(files)
 }
 
-// putControls writes control files and sees them journaled: by the process that holds the state
-// directory, or by this one.
+// putControls writes control files and sees them journaled, one after the other, for each builds on
+// those before it: by the process that holds the state directory, or by this one.
 func (s *session) putControls(files [][]byte) error {
-	names := make([]string, len(files))
-	err := s.withRun(&runFlags{}, func(o *live.Options) error {
-		o.UntilEOF = true
-		for i, payload := range files {
-			name, _, err := o.State.Dir.PutControl(payload)
-			if err != nil {
-				return err
-			}
-			names[i] = name
+	for _, payload := range files {
+		err := s.sequence(payload)
+		var locked *store.LockedError
+		if errors.As(err, &locked) {
+			err = s.handOver(payload)
 		}
-		return nil
-	})
-	var locked *store.LockedError
-	if !errors.As(err, &locked) {
-		if err == nil {
-			err = s.checkApplied(names)
+		if err != nil {
+			return err
 		}
-		return err
 	}
+	s.say("applied")
+	return nil
+}
+
+// sequence journals a control file with a run of its own.
+func (s *session) sequence(payload []byte) error {
+	var name string
+	refused := map[string]string{}
+	err := s.withRun(&runFlags{}, true, func(o *live.Options) (err error) {
+		o.UntilEOF = true
+		o.Refused = func(name, why string) { refused[name] = why }
+		name, _, err = o.State.Dir.PutControl(payload)
+		return err
+	})
+	if why, ok := refused[name]; ok && err == nil {
+		return refusal(why)
+	}
+	return err
+}
+
+func refusal(why string) error {
+	return &exitError{code: exitFailed, text: why, hint: "nothing of it was applied"}
+}
+
+// handOver leaves a control file to the process that holds the state directory.
+func (s *session) handOver(payload []byte) error {
 	fsys, err := store.OS(s.stateDir)
 	if err != nil {
 		return s.inState(err)
@@ -220,48 +237,39 @@ func (s *session) putControls(files [][]byte) error {
 	if err != nil {
 		return s.inState(err)
 	}
-	for i, payload := range files {
-		if names[i], _, err = dir.PutControl(payload); err != nil {
-			return errors.Join(s.inState(err), dir.Close())
-		}
+	name, _, err := dir.PutControl(payload)
+	if err = errors.Join(err, dir.Close()); err != nil {
+		return s.inState(err)
 	}
-	if err := dir.Close(); err != nil {
-		return err
-	}
-	return s.checkApplied(names)
+	return s.awaitApplied(name)
 }
 
 // patience is how long a command waits for the running process to take a control file up.
 const patience = 10 * time.Second
 
-// checkApplied asks what became of control files.
-func (s *session) checkApplied(names []string) error {
+// awaitApplied asks what became of a control file until something did.
+func (s *session) awaitApplied(name string) error {
 	until := time.Now().Add(patience)
-	for _, name := range names {
-		for {
-			body, err := s.ask("/v1/control", url.Values{"name": {name}})
-			if err != nil {
-				return err
-			}
-			var a api.Applied
-			if err := json.Unmarshal(body, &a); err != nil {
-				return fmt.Errorf("read answer: %w", err)
-			}
-			if a.State == "applied" {
-				break
-			}
-			if a.State == "refused" {
-				return &exitError{code: exitFailed, text: a.Reason, hint: "nothing of it was applied"}
-			}
-			if time.Now().After(until) {
-				return &exitError{
-					code: exitFailed, text: "the running process has not taken up control file " + name[:12],
-					hint: "it will when it can; look at billctl query status",
-				}
-			}
-			time.Sleep(50 * time.Millisecond)
+	for {
+		body, err := s.ask("/v1/control", url.Values{"name": {name}})
+		if err != nil {
+			return err
 		}
+		var a api.Applied
+		if err := json.Unmarshal(body, &a); err != nil {
+			return fmt.Errorf("read answer: %w", err)
+		}
+		switch {
+		case a.State == "applied":
+			return nil
+		case a.State == "refused":
+			return refusal(a.Reason)
+		case time.Now().After(until):
+			return &exitError{
+				code: exitFailed, text: "the running process has not taken up control file " + name[:12],
+				hint: "it will when it can; look at billctl query status",
+			}
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
-	s.say("applied")
-	return nil
 }

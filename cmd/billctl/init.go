@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"embed"
 	"errors"
 	"fmt"
@@ -46,6 +47,9 @@ func (s *session) init(dir string, sample bool) error {
 		}
 		data, err := starter.ReadFile(name)
 		rel := strings.TrimPrefix(name, "starter/")
+		// Subscriptions begin with this month: earlier ones would be billed at once.
+		month := time.Now().UTC().Format("2006-01-02")[:8] + "01"
+		data = bytes.ReplaceAll(data, []byte("from: 2026-01-01"), []byte("from: "+month))
 		names, files[rel] = append(names, rel), data
 		return err
 	})

@@ -81,13 +81,31 @@ func (s *session) run(f *runFlags) error {
 			hint: "begin with: billctl init",
 		}
 	}
+	if closeAt > engine.Micros(time.Now().UnixMicro()) {
+		return usageError("--close-at " + f.closeAt + " is still to come: only what is over can close")
+	}
 	s.noteEmpty()
-	return s.withRun(f, func(o *live.Options) error {
+	return s.withRun(f, false, func(o *live.Options) error {
+		if err := noPlan(o.State); err != nil {
+			return err
+		}
 		o.CloseAt, o.UntilEOF, o.ClockOK = closeAt, f.untilEOF, f.clockOK
 		o.BatchRows = f.batchRows
 		s.addSources(o, f.untilEOF)
 		return s.addSinks(o)
 	})
+}
+
+// noPlan refuses to read into a journal that can accept nothing: rows are judged once.
+func noPlan(st *live.State) error {
+	waiting, err := st.Dir.Controls()
+	if err != nil || len(waiting) > 0 || st.Shards.Pin().Plans() > 0 {
+		return err
+	}
+	return &exitError{
+		code: exitUsage, text: "the journal has no plan, so every row would be rejected",
+		hint: "apply the catalog first: billctl catalog apply",
+	}
 }
 
 // noteEmpty says which patterns match no file: that may be right, or a slip of the pen.
@@ -104,8 +122,10 @@ func (s *session) noteEmpty() {
 }
 
 // withRun opens the state, restores it, and does a run with the options that add sets.
-func (s *session) withRun(f *runFlags, add func(*live.Options) error) (err error) {
-	dir, err := s.openState(true)
+func (s *session) withRun(
+	f *runFlags, create bool, add func(*live.Options) error,
+) (err error) {
+	dir, err := s.openState(create)
 	if err != nil {
 		return err
 	}
@@ -211,6 +231,11 @@ func (s *session) conclude(r *live.Run, o *live.Options, st *live.State, f *runF
 		s.say("checkpoint at %d; billing digest %x", m.Checkpoint, m.Billing)
 	}
 	switch n := r.Undelivered(); {
+	case s.ctx.Err() == nil && o.CloseAt != engine.Past && !r.Closed():
+		return &exitError{
+			code: exitFailed, text: "nothing was closed: the clock is frozen",
+			hint: "look at the clock of this machine; if it is right: billctl run --clock-ok ...",
+		}
 	case s.ctx.Err() != nil:
 		s.say("stopped cleanly: the next run goes on from here")
 		return &exitError{code: exitInterrupted}
@@ -245,7 +270,7 @@ func (s *session) addSources(o *live.Options, untilEOF bool) {
 			Entry: engine.Source{
 				Name: c.Name, Disorder: c.Disorder, Idle: c.Idle, Dedupe: c.Dedupe,
 			},
-			Format: c.Format, Map: c.Mapping,
+			Format: c.Format, Map: c.Mapping, Stream: c.Stdin,
 		}
 		if c.Mapping != nil {
 			src.Entry.Mapping = c.Mapping.Text()
@@ -254,6 +279,7 @@ func (s *session) addSources(o *live.Options, untilEOF bool) {
 			if c.Stdin {
 				return live.NewStdin(s.stdin), nil
 			}
+			s.say("source %s: %s", c.Name, reads(untilEOF, s.path(c.Tail)))
 			// Patterns of one source are joined by the configuration's directory, so that partitions
 			// keep their names when it moves.
 			root, glob := s.root, c.Tail
@@ -267,6 +293,14 @@ func (s *session) addSources(o *live.Options, untilEOF bool) {
 		}
 		o.Sources = append(o.Sources, src)
 	}
+}
+
+// reads says what a run does with a pattern.
+func reads(untilEOF bool, pattern string) string {
+	if untilEOF {
+		return "reading " + pattern
+	}
+	return "following " + pattern + "; stop with Ctrl-C"
 }
 
 func (s *session) addSinks(o *live.Options) error {

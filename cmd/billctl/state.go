@@ -206,7 +206,10 @@ func (s *session) verifyState(dir *store.Dir) error {
 		}
 		records++
 	}
-	return s.lines(fmt.Sprintf("outbox: %s records, no damage", grouped(records)))
+	if err := s.lines(fmt.Sprintf("outbox: %s records, no damage", grouped(records))); err != nil {
+		return err
+	}
+	return s.verifyCursors(dir)
 }
 
 func verifyCheckpoint(dir *store.Dir, c store.CheckpointInfo) error {
@@ -218,4 +221,22 @@ func verifyCheckpoint(dir *store.Dir, c store.CheckpointInfo) error {
 		return err
 	}
 	return errors.Join(r.Verify(), r.Close())
+}
+
+func (s *session) verifyCursors(dir *store.Dir) error {
+	sinks, err := dir.Cursors()
+	if err != nil {
+		return s.inState(err)
+	}
+	for _, sink := range sinks {
+		done, open, err := dir.ReadCursor(sink)
+		if err != nil {
+			return s.inState(err)
+		}
+		if err := s.lines(fmt.Sprintf("cursor of sink %s: all done before record %d, %d open, no damage",
+			sink, done, len(open))); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"billctl/engine"
 	"billctl/formats"
 	"billctl/internal/api"
 )
@@ -71,13 +72,25 @@ func (s *session) lines(lines ...string) error {
 
 // invoiceDoc is what tables read of a document of ours.
 type invoiceDoc struct {
-	Key      string `json:"key"`
-	Currency string `json:"currency"`
-	Lines    []struct {
+	Key         string `json:"key"`
+	Kind        string `json:"kind"`
+	Account     string `json:"account"`
+	AccountName string `json:"account_name"`
+	Plan        string `json:"plan"`
+	Version     int    `json:"version"`
+	Currency    string `json:"currency"`
+	Period      struct {
+		Start string `json:"start"`
+		End   string `json:"end"`
+		Zone  string `json:"zone"`
+	} `json:"period"`
+	Lines []struct {
 		Price    string     `json:"price"`
 		Group    []dimValue `json:"group"`
 		Quantity string     `json:"quantity"`
 		Unit     string     `json:"unit"`
+		From     string     `json:"from"`
+		To       string     `json:"to"`
 		Amount   string     `json:"amount"`
 	} `json:"lines"`
 	Adjustments []struct {
@@ -132,12 +145,17 @@ func (s *session) accountTable(a *api.Account) error {
 		return err
 	}
 	if len(a.Periods) == 0 {
-		return s.lines("no open period")
+		if err := s.lines("no open period"); err != nil {
+			return err
+		}
 	}
 	for i := range a.Periods {
 		if err := s.periodTable(&a.Periods[i]); err != nil {
 			return err
 		}
+	}
+	if err := s.pendingTable(a.Pending); err != nil {
+		return err
 	}
 	for _, c := range a.Credits {
 		err := s.lines("credit " + formats.Visible(c.ID) + ": " + c.Left + " " + c.Currency + " left")
@@ -146,6 +164,22 @@ func (s *session) accountTable(a *api.Account) error {
 		}
 	}
 	return nil
+}
+
+// pendingTable shows what late usage will add to the next invoices.
+func (s *session) pendingTable(list []api.Pending) error {
+	if len(list) == 0 {
+		return nil
+	}
+	if err := s.lines("", "late usage, on the next invoice:"); err != nil {
+		return err
+	}
+	t := newTable("subscription", "period", "price", "group", ">now", ">booked", ">amount", "")
+	for _, p := range list {
+		t.add(p.Subscription, p.StartDate, p.Price, usageText(p.Group), p.Rated, p.Booked, p.Amount,
+			p.Currency)
+	}
+	return t.write(s.stdout, "  ")
 }
 
 func (s *session) periodTable(p *api.Period) error {
@@ -185,7 +219,11 @@ func (s *session) previewTable(name string, body json.RawMessage, currency strin
 	}
 	t := newTable("price", "group", ">quantity", "unit", ">amount")
 	for _, l := range doc.Lines {
-		t.add(l.Price, groupText(l.Group), l.Quantity, l.Unit, l.Amount)
+		what := groupText(l.Group)
+		if l.From != doc.Period.Start || l.To != doc.Period.End {
+			what = strings.TrimSpace("for " + l.From + " to " + l.To + " " + what)
+		}
+		t.add(l.Price, what, l.Quantity, l.Unit, l.Amount)
 	}
 	for _, a := range doc.Adjustments {
 		t.add(a.Price, "adjusts "+a.Period.StartDate+" "+groupText(a.Group), "", "", a.Amount)
@@ -229,10 +267,17 @@ func (s *session) invoiceTable(a *api.Invoice) error {
 	if err := s.lines("invoice "+doc.Key, s.where(&a.Position)); err != nil {
 		return err
 	}
-	if err := s.previewTable("total", a.Invoice, doc.Currency); err != nil {
+	who := formats.Visible(doc.Account)
+	if doc.AccountName != "" && doc.AccountName != doc.Account {
+		who = formats.Visible(doc.AccountName) + " (" + who + ")"
+	}
+	err := s.lines(
+		fmt.Sprintf("%s, plan %s version %d", who, doc.Plan, doc.Version),
+		fmt.Sprintf("%s of %s to %s (%s)", doc.Kind, doc.Period.Start, doc.Period.End, doc.Period.Zone))
+	if err != nil {
 		return err
 	}
-	return nil
+	return s.previewTable("total", a.Invoice, doc.Currency)
 }
 
 func (s *session) invoicesTable(a *api.Invoices) error {
@@ -340,8 +385,10 @@ func (s *session) eventLines(e *api.Event) error {
 	lines := []string{what, fmt.Sprintf("  read from %s %s at byte %d, accepted at %s",
 		e.Origin.Source, formats.Visible(fileOf(e.Origin.Partition)), e.Origin.Offset, e.At)}
 	if e.Fault != "" {
-		lines = append(lines, "  fault: "+formats.Visible(e.Fault), "  "+formats.Visible(e.Raw))
-		return s.lines(lines...)
+		lines = append(lines, "  fault: "+formats.Visible(e.Fault))
+	}
+	if e.Outcome == engine.ReasonMalformed.String() {
+		return s.lines(append(lines, "  "+formats.Visible(e.Raw))...)
 	}
 	lines = append(lines, fmt.Sprintf("  %s  subject %s  id %s  source %s", formats.Visible(e.Type),
 		formats.Visible(e.Subject), formats.Visible(e.ID), formats.Visible(e.Source)))

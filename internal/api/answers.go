@@ -42,6 +42,20 @@ type Account struct {
 	Subscriptions []Subscription `json:"subscriptions"`
 	Credits       []Credit       `json:"credits"`
 	Periods       []Period       `json:"periods"`
+	Pending       []Pending      `json:"pending_adjustments"`
+}
+
+// Pending is usage that came after its period closed: the next invoice of the subscription bills
+// the difference.
+type Pending struct {
+	Subscription string             `json:"subscription"`
+	StartDate    string             `json:"start_date"` // of the closed period
+	Price        string             `json:"price"`
+	Group        map[string]*string `json:"group"`
+	Rated        string             `json:"rated"`
+	Booked       string             `json:"booked"`
+	Amount       string             `json:"amount"`
+	Currency     string             `json:"currency"`
 }
 
 // Ownership is one interval of a subject's ownership; null bounds are open.
@@ -72,6 +86,7 @@ type Period struct {
 	Subscription string          `json:"subscription"`
 	Plan         string          `json:"plan"`
 	Version      int             `json:"version"`
+	Terms        string          `json:"terms"` // SHA-256 of the plan version with its overrides
 	Currency     string          `json:"currency"`
 	Start        string          `json:"start"`
 	End          string          `json:"end"`
@@ -278,7 +293,8 @@ func makePosition(d *live.Desk, v *engine.View) Position {
 
 func makePeriod(o *engine.OpenPeriod) Period {
 	p := Period{
-		Subscription: o.Subscription, Plan: o.Plan, Version: o.Version, Currency: o.Currency,
+		Subscription: o.Subscription, Plan: o.Plan, Version: o.Version,
+		Terms: hex.EncodeToString(o.Terms[:]), Currency: o.Currency,
 		Start: o.Start.String(), End: o.End.String(), StartDate: o.StartDate, Rows: o.Rows,
 		Usage: []Usage{}, SoFar: document(o.SoFar), IfClosedNow: document(o.IfClosedNow),
 	}
@@ -302,15 +318,29 @@ var aggregateNames = map[engine.Aggregate]string{
 func makeUsage(u *engine.Usage) Usage {
 	out := Usage{
 		Meter: u.Meter.Key, Unit: u.Meter.Unit, Aggregate: aggregateNames[u.Meter.Aggregate],
-		Group: map[string]*string{}, Rows: u.Fold.Rows, Quantity: u.Fold.Quantity(u.Meter).String(),
+		Rows: u.Fold.Rows, Quantity: u.Fold.Quantity(u.Meter).String(),
 	}
-	for _, g := range u.Group {
-		out.Group[g.Dim] = nil
+	out.Group = makeGroup(u.Group)
+	return out
+}
+
+func makeGroup(values []engine.GroupValue) map[string]*string {
+	out := map[string]*string{}
+	for _, g := range values {
+		out[g.Dim] = nil
 		if !g.Absent {
-			out.Group[g.Dim] = &g.Value
+			out[g.Dim] = &g.Value
 		}
 	}
 	return out
+}
+
+func makePending(p *engine.PendingAdjustment) Pending {
+	return Pending{
+		Subscription: p.Subscription, StartDate: p.StartDate, Price: p.Price,
+		Group: makeGroup(p.Group), Rated: p.Rated.Text(p.Digits), Booked: p.Booked.Text(p.Digits),
+		Amount: p.Amount.Text(p.Digits), Currency: p.Currency,
+	}
 }
 
 func makeEvent(r *live.Row) Event {
@@ -323,7 +353,7 @@ func makeEvent(r *live.Row) Event {
 	if r.Rest != "" {
 		e.Rest = json.RawMessage(r.Rest)
 	}
-	if r.Fault == "" {
+	if r.Outcome != engine.ReasonMalformed {
 		e.Time = instant(r.Time)
 	}
 	if r.Account != "" {

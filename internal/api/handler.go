@@ -118,6 +118,7 @@ func (h *handler) account(r *http.Request, v *engine.View, p Position) (any, err
 		Schema: "billctl.account.v1", Position: p, ID: bill.ID, Name: bill.Name,
 		Timezone: bill.Zone, Automatic: bill.Auto, Subjects: []Ownership{},
 		Subscriptions: []Subscription{}, Credits: []Credit{}, Periods: []Period{},
+		Pending: []Pending{},
 	}
 	for _, o := range bill.Subjects {
 		out.Subjects = append(out.Subjects, Ownership{o.Subject, instant(o.From), instant(o.To)})
@@ -132,6 +133,9 @@ func (h *handler) account(r *http.Request, v *engine.View, p Position) (any, err
 	}
 	for i := range bill.Open {
 		out.Periods = append(out.Periods, makePeriod(&bill.Open[i]))
+	}
+	for i := range bill.Pending {
+		out.Pending = append(out.Pending, makePending(&bill.Pending[i]))
 	}
 	return out, nil
 }
@@ -304,6 +308,13 @@ func (h *handler) events(r *http.Request, _ *engine.View, p Position) (any, erro
 	rows, more, err := h.desk.Rows(r.Context(), f)
 	if err != nil {
 		return nil, err
+	}
+	switch {
+	case len(rows) > 0:
+	case f.Seq != 0:
+		return nil, notFound("position %d of the journal is no row", f.Seq)
+	case f.ID != "":
+		return nil, notFound("no row has the id %q", f.ID)
 	}
 	out := Events{Schema: "billctl.events.v1", Position: p, Events: []Event{}, More: more}
 	for i := range rows {

@@ -152,10 +152,10 @@ func TestProgress(t *testing.T) {
 	two := func(finite bool) *progress {
 		p := &progress{finite: finite, greatest: engine.Past}
 		for _, s := range []sourceProgress{
-			{name: "a", disorder: engine.Minute, idle: engine.Hour, greatest: engine.Past},
+			{name: "a", stream: true, disorder: engine.Minute, idle: engine.Hour, greatest: engine.Past},
 			{name: "b", disorder: 2 * engine.Minute, greatest: engine.Past},
 		} {
-			s.last = now - 30*engine.Minute // the start
+			s.last, s.through = now-30*engine.Minute, engine.Past // the start
 			p.sources = append(p.sources, s)
 		}
 		return p
@@ -178,30 +178,28 @@ func TestProgress(t *testing.T) {
 			p.status(0, look(now+engine.Hour, true, false))
 			p.status(1, look(now+engine.Hour, true, false))
 		}, now - 2*engine.Minute},
-		{"rows after the look: it lags", false, func(p *progress) {
+		{"rows after the look: it lags, and stays where it was", false, func(p *progress) {
 			p.status(0, look(now, true, false))
-			p.status(1, look(now, true, false))
-			p.rows(1, rows(now-9*engine.Hour, now-10*engine.Hour), now)
-		}, now - 9*engine.Hour - 2*engine.Minute},
+			p.status(1, look(now-engine.Hour, true, false))
+			p.rows(1, rows(now-9*engine.Hour, now-engine.Minute), now)
+			p.status(1, look(now, false, false))
+		}, now - engine.Hour - 2*engine.Minute},
 		{"a lagging source without rows", false, func(p *progress) {
 			p.status(0, look(now, true, false))
 			p.status(1, look(now, false, false))
 		}, engine.Past},
-		{"rows from the future", false, func(p *progress) {
-			p.status(0, look(now, true, false))
-			p.rows(1, rows(now-engine.Hour, now+engine.Hour), now)
-		}, now - engine.Hour - 2*engine.Minute},
-		{"malformed rows have no time", false, func(p *progress) {
-			p.status(0, look(now, true, false))
-			b := rows(now-engine.Hour, now)
+		{"finite: rows from the future and malformed ones have no time", true, func(p *progress) {
+			b := rows(now-engine.Hour, now, now+engine.Hour)
 			b.Malformed = []engine.Malformed{{Row: 1}}
 			p.rows(1, b, now)
+			p.status(0, look(now, true, true))
+			p.status(1, look(now, true, true))
 		}, now - engine.Hour - 2*engine.Minute},
-		{"silent for its idle time", false, func(p *progress) {
+		{"a stream that is silent for its idle time", false, func(p *progress) {
 			p.sources[0].last = now - engine.Hour
 			p.status(1, look(now, true, false))
 		}, now - 2*engine.Minute},
-		{"silent, and never idle", false, func(p *progress) {
+		{"files that are silent", false, func(p *progress) {
 			p.status(0, look(now, true, false))
 			p.sources[1].last = now - 1000*engine.Hour
 		}, engine.Past},

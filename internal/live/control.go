@@ -72,6 +72,9 @@ func (r *Run) readControls(now engine.Micros) error {
 			r.mu.Lock()
 			r.refused[name] = refused.Error()
 			r.mu.Unlock()
+			if r.opts.Refused != nil {
+				r.opts.Refused(name, refused.Error())
+			}
 		}
 		if err := r.st.Dir.RemoveControl(name); err != nil {
 			return err

@@ -63,13 +63,15 @@ type courier struct {
 
 	reader *store.OutboxReader // nil before the first step
 	lanes  map[string]*lane    // by account
+	stuck  int                 // lanes that wait for a person
 	order  []string            // of accounts with something in their lane, as they came
 
-	mu     sync.Mutex
-	status SinkStatus
-	idle   bool // nothing can be done before a wake or a retry
-	failed bool // and something waits that failed
-	end    int64
+	mu      sync.Mutex
+	status  SinkStatus
+	idle    bool // nothing can be done before a wake or a retry
+	failed  bool // and something waits that failed
+	stopped bool // an error of ours ended it
+	end     int64
 }
 
 // The pause before the n-th new attempt doubles from least to most.
@@ -77,6 +79,8 @@ const (
 	leastPause = time.Second
 	mostPause  = 5 * time.Minute
 	round      = 64 // documents whose attempts are noted by one sync
+	// maxLanes bounds how far the reader runs ahead of the sink; stuck lanes do not count.
+	maxLanes = 1 << 16
 )
 
 // lane is the queue of one account.
@@ -120,39 +124,62 @@ func (r *Run) Sinks() []SinkStatus {
 	return out
 }
 
-// Undelivered returns how many documents wait or are parked at any sink.
+// Undelivered returns how many documents some sink does not have: those that wait, that are parked,
+// and one for all that a sink has not come to.
 func (r *Run) Undelivered() int {
 	n := 0
-	for _, s := range r.Sinks() {
-		n += s.Waiting + s.Parked
+	for _, c := range r.couriers {
+		c.mu.Lock()
+		n += c.status.Waiting + c.status.Parked
+		if c.end < c.outbox.Durable() {
+			n++
+		}
+		c.mu.Unlock()
 	}
 	return n
 }
 
-// patience is how long a run that ends by itself waits for sinks that fail.
+// patience is how long a run that ends by itself waits for sinks that get nowhere.
 const patience = 10 * time.Second
 
-// awaitCouriers waits until every sink has what it can take.
+// awaitCouriers waits until every sink has what it can take, as long as any of them gets on.
 func (r *Run) awaitCouriers(ctx context.Context) {
-	deadline := time.After(patience)
 	for _, c := range r.couriers {
-		for !c.settled() {
-			select {
-			case <-ctx.Done():
-				return
-			case <-deadline:
-				return
-			case <-time.After(time.Millisecond):
-			}
+		c.wake() // rejections alone woke nobody
+	}
+	_, last := r.opts.Clock.Now()
+	before := uint64(0)
+	for {
+		settled, delivered := true, uint64(0)
+		for _, c := range r.couriers {
+			settled = settled && c.settled()
+			delivered += c.delivered()
+		}
+		_, running := r.opts.Clock.Now()
+		if delivered > before {
+			before, last = delivered, running
+		}
+		if settled || running-last >= patience || ctx.Err() != nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Millisecond):
 		}
 	}
+}
+
+func (c *courier) delivered() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.status.Delivered
 }
 
 // settled reports whether the courier has handed over everything that is not stuck.
 func (c *courier) settled() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.idle && !c.failed && c.end == c.outbox.Durable()
+	return c.stopped || c.idle && !c.failed && c.end == c.outbox.Durable()
 }
 
 func (c *courier) wake() {
@@ -169,6 +196,7 @@ func (c *courier) run(ctx context.Context) {
 		c.say(fmt.Sprintf("sink %s stopped: %v", c.name, err))
 		c.mu.Lock()
 		c.status.LastError = err.Error()
+		c.stopped = true
 		c.mu.Unlock()
 	}
 }
@@ -213,7 +241,7 @@ func (c *courier) step(ctx context.Context) (retry time.Duration, err error) {
 
 // collect takes in the documents that are new in the outbox.
 func (c *courier) collect() error {
-	for len(c.lanes) < 1<<16 {
+	for len(c.lanes)-c.stuck < maxLanes {
 		rec, pos, err := c.reader.Next()
 		c.mu.Lock()
 		c.end = pos
@@ -224,18 +252,21 @@ func (c *courier) collect() error {
 		if err != nil {
 			return err
 		}
+		known := store.Delivery{State: store.Done}
+		if rec.Kind == store.DocumentRecord {
+			if known, err = c.cursor.Offer(pos, rec.Key); err != nil {
+				return err
+			}
+		}
+		open := known.State != store.Done
 		c.mu.Lock()
 		c.end = pos + 1
 		c.idle = false
+		if open {
+			c.status.Waiting++
+		}
 		c.mu.Unlock()
-		if rec.Kind != store.DocumentRecord {
-			continue
-		}
-		known, err := c.cursor.Offer(pos, rec.Key)
-		if err != nil {
-			return err
-		}
-		if known.State == store.Done {
+		if !open {
 			continue
 		}
 		l := c.lanes[rec.Account]
@@ -244,7 +275,9 @@ func (c *courier) collect() error {
 			c.lanes[rec.Account] = l
 			c.order = append(c.order, rec.Account)
 		}
-		l.stuck = l.stuck || len(l.queue) == 0 && known.State == store.Parked
+		if len(l.queue) == 0 && known.State == store.Parked {
+			c.park(l)
+		}
 		l.queue = append(l.queue, parcelOut{pos, Delivery{rec.Key, rec.Account, rec.Body}})
 	}
 	return nil
@@ -319,6 +352,7 @@ func (c *courier) note(ctx context.Context, l *lane, err error) error {
 		l.queue, l.pause = l.queue[1:], 0
 		c.mu.Lock()
 		c.status.Delivered++
+		c.status.Waiting--
 		c.status.LastError = ""
 		c.mu.Unlock()
 		return c.cursor.Ack(p.pos)
@@ -327,7 +361,7 @@ func (c *courier) note(ctx context.Context, l *lane, err error) error {
 	c.status.LastError = err.Error()
 	c.mu.Unlock()
 	if errors.Is(err, ErrPermanent) {
-		l.stuck = true
+		c.park(l)
 		c.say(fmt.Sprintf("sink %s: %s is parked: %v", c.name, p.Key, err))
 		return c.cursor.Park(p.pos, err.Error())
 	}
@@ -337,22 +371,23 @@ func (c *courier) note(ctx context.Context, l *lane, err error) error {
 	return nil
 }
 
+// park sets a lane aside whose first document waits for a person.
+func (c *courier) park(l *lane) {
+	l.stuck = true
+	c.stuck++
+	c.mu.Lock()
+	c.status.Waiting--
+	c.status.Parked++
+	c.mu.Unlock()
+}
+
 // rest makes durable what is known and says how things stand.
 func (c *courier) rest(retry time.Duration) error {
 	if err := c.cursor.Sync(); err != nil {
 		return err
 	}
-	waiting, parked := 0, 0
-	for _, l := range c.lanes {
-		waiting += len(l.queue)
-		if l.stuck {
-			parked++
-			waiting--
-		}
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.status.Waiting, c.status.Parked = waiting, parked
 	c.idle, c.failed = true, retry >= 0
 	return nil
 }

@@ -1,7 +1,6 @@
 package live
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +34,7 @@ func (r *Run) onTick() error {
 		}
 	}
 	r.quiet = true
+	r.unpin()
 	if running-r.highAt >= highWater {
 		r.highAt = running
 		if err := r.journal.HighWater(); err != nil {
@@ -109,19 +109,24 @@ func (r *Run) closeAt() error {
 	if r.closed || r.opts.CloseAt == engine.Past || !r.progress.caughtUp() {
 		return nil
 	}
-	r.closed = true
 	now, err := r.now()
 	if err != nil || r.frozen {
 		return err
 	}
+	if r.opts.CloseAt > now {
+		return fmt.Errorf("close at %s: that is still to come", r.opts.CloseAt)
+	}
+	r.closed = true
 	return r.commit(now, &engine.Close{T: r.opts.CloseAt, Actor: r.opts.Actor, Reason: "--close-at"})
 }
 
 // done reports whether a run that ends by itself has nothing left to do.
 func (r *Run) done() bool {
-	return r.opts.UntilEOF && r.progress.ended() &&
-		(r.closed || r.frozen || r.opts.CloseAt == engine.Past)
+	return r.progress.ended() && (r.closed || r.frozen || r.opts.CloseAt == engine.Past)
 }
+
+// Closed reports whether the close that the options ask for was done.
+func (r *Run) Closed() bool { return r.closed }
 
 // saved is the result of a checkpoint.
 type saved struct {
@@ -198,9 +203,8 @@ func (r *Run) seal(s saved) error {
 	return nil
 }
 
-// finish drains: what was read is applied, a checkpoint and its seal are written, and at the end of
-// finite sources the sinks get their time.
-func (r *Run) finish(ctx context.Context) error {
+// finish writes a checkpoint of everything that was applied, its seal, and the last promises.
+func (r *Run) finish() error {
 	if r.saving {
 		if err := r.seal(<-r.saved); err != nil {
 			return err
@@ -214,14 +218,5 @@ func (r *Run) finish(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := errors.Join(r.journal.Promise(), r.journal.HighWater(), r.st.Outbox.Sync()); err != nil {
-		return err
-	}
-	if r.opts.UntilEOF && ctx.Err() == nil {
-		for _, c := range r.couriers {
-			c.wake() // rejections alone woke nobody
-		}
-		r.awaitCouriers(ctx)
-	}
-	return nil
+	return errors.Join(r.journal.Promise(), r.journal.HighWater(), r.st.Outbox.Sync())
 }

@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"billctl/engine"
@@ -51,12 +52,17 @@ type feed struct {
 	used    chan *engine.Batch // batches that the sequencer is done with
 }
 
-func (f *feed) run(ctx context.Context) {
+// run ends with its source, or when reading ends: then what was read is handed on first. It gives up
+// at once when ctx ends.
+func (f *feed) run(reading, ctx context.Context) {
 	arrivals := make(chan arrival, 2)
 	go func() {
 		defer close(arrivals)
 		for {
-			c, st, err := f.source.Next(ctx)
+			c, st, err := f.source.Next(reading)
+			if err != nil && reading.Err() != nil {
+				return
+			}
 			select {
 			case arrivals <- arrival{c, st, err}:
 			case <-ctx.Done():
@@ -68,6 +74,11 @@ func (f *feed) run(ctx context.Context) {
 		}
 	}()
 	f.parse(ctx, arrivals)
+	if c, ok := f.source.(io.Closer); ok && ctx.Err() == nil {
+		if err := c.Close(); err != nil {
+			f.send(ctx, parcel{source: f.index, err: err})
+		}
+	}
 }
 
 // parse turns chunks into batches. A batch goes on when it is full, when nothing more is there for
@@ -85,6 +96,7 @@ func (f *feed) parse(ctx context.Context, arrivals <-chan arrival) {
 			}
 		case a, ok := <-arrivals:
 			if !ok {
+				f.flush(ctx, Status{})
 				return
 			}
 			waiting := f.builder.Len() > 0

@@ -367,28 +367,38 @@ func (t *Tail) resume(f *file, p *partition) (ok bool, err error) {
 	return true, nil
 }
 
-// listLost says once which partitions of the journal no file holds.
+// listLost says once, in one notice, which partitions of the journal no file holds. That is how it is
+// after rotation.
 func (t *Tail) listLost() {
-	const most = 5
-	n := 0
+	const most = 3
+	var gone []*partition
 	for _, p := range t.loose {
-		if p.listed {
-			continue
-		}
-		p.listed = true
-		if n++; n <= most {
-			t.notices = append(t.notices, Notice{
-				Kind: Lost, Path: p.path, Partition: p.name, Offset: p.offset,
-				Text: fmt.Sprintf("%s: no file goes on with what was read up to byte %d; that is "+
-					"in the journal", p.path, p.offset),
-			})
+		if !p.listed {
+			p.listed = true
+			gone = append(gone, p)
 		}
 	}
-	if n > most {
-		t.notices = append(t.notices, Notice{
-			Kind: Lost, Text: fmt.Sprintf("and %d more partitions that no file goes on with", n-most),
-		})
+	if len(gone) == 0 {
+		return
 	}
+	text := fmt.Sprintf("%s: no file goes on with what was read up to byte %d; that is in the journal",
+		gone[0].path, gone[0].offset)
+	if len(gone) > 1 {
+		var names []string
+		for _, p := range gone[:min(most, len(gone))] {
+			names = append(names, p.path)
+		}
+		text = fmt.Sprintf("%d files that were read before are gone, as after rotation: %s", len(gone),
+			strings.Join(names, ", "))
+		if len(gone) > most {
+			text += ", ..."
+		}
+		text += "; what was read of them is in the journal"
+	}
+	p := gone[0]
+	t.notices = append(t.notices, Notice{
+		Kind: Lost, Path: p.path, Partition: p.name, Offset: p.offset, Text: text,
+	})
 }
 
 func compareBool(a, b bool) int {

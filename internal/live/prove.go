@@ -23,6 +23,7 @@ func (e *DivergedError) Error() string {
 // made when the seal comes, of the picture pinned at the mark.
 type prover struct {
 	digester *engine.Digester
+	from     engine.Seq // of the checkpoint that was restored; 0: none
 	mark     engine.Seq // 0: none waits for a seal
 	view     *engine.View
 	dirty    engine.Dirty  // since the last digests
@@ -61,8 +62,13 @@ func (p *prover) after(e *engine.Entry, before engine.Digest, s *Shards) error {
 		if b.Before != before {
 			return &DivergedError{b.Of, e.Seq, "chain of seals", b.Before, before}
 		}
+		if b.Of <= p.from {
+			return nil // its mark is that of the checkpoint that was restored, or before it
+		}
 		if p.mark != b.Of {
-			return nil // its mark lies before the checkpoint that was restored
+			return &DivergedError{
+				Mark: b.Of, Seal: e.Seq, What: "mark of the seal", Sealed: b.Billing,
+			}
 		}
 		if err := p.view.CheckControls(); err != nil {
 			return err

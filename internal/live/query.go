@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"billctl/engine"
+	"billctl/engine/decimal"
 	"billctl/internal/store"
 )
 
@@ -137,7 +138,7 @@ type Row struct {
 	Rest      string
 	Outcome   engine.Reason
 	Account   string // that owns the subject at Time; "" if none does
-	Fault     string // of a malformed row
+	Fault     string // of a malformed row, or of a value that a meter could not read
 	Raw       []byte
 	Size      int64
 }
@@ -275,6 +276,9 @@ func makeRow(v *engine.View, e *engine.Entry, b *engine.Batch, row int, reason e
 			out.Data[strings.TrimPrefix(b.Props[i].Path, "data.")] = text
 		}
 	}
+	if reason == engine.ReasonBadValue || reason == engine.ReasonOverflow {
+		out.Fault = valueFault(v, b, row, out.Type)
+	}
 	owners, _ := v.Subject(out.Subject)
 	for _, o := range owners {
 		if o.From <= out.Time && out.Time < o.To {
@@ -282,6 +286,33 @@ func makeRow(v *engine.View, e *engine.Entry, b *engine.Batch, row int, reason e
 		}
 	}
 	return out
+}
+
+// valueFault says which meters of the row's type could not read their value, and why.
+func valueFault(v *engine.View, b *engine.Batch, row int, event string) string {
+	var faults []string
+	for _, m := range v.Meters() {
+		if m.Event != event || m.Aggregate == engine.Count {
+			continue
+		}
+		text, found := "", false
+		for i := range b.Props {
+			if c := &b.Props[i]; c.Path == m.Value && !found {
+				text, found = cell(c, row)
+			}
+		}
+		_, err := decimal.Parse(text)
+		switch {
+		case !found:
+			faults = append(faults, fmt.Sprintf("meter %s: %s is absent or no number", m.Key, m.Value))
+		case errors.Is(err, decimal.ErrRange):
+			faults = append(faults, fmt.Sprintf(
+				"meter %s: %s is beyond 20 digits before or 18 behind the point", m.Key, m.Value))
+		case err != nil:
+			faults = append(faults, fmt.Sprintf("meter %s: %s is no number", m.Key, m.Value))
+		}
+	}
+	return strings.Join(faults, "; ")
 }
 
 // cell returns the text of a property of a row.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"billctl/engine"
 	"billctl/formats"
@@ -58,7 +59,20 @@ func Restore(dir *store.Dir, n int, writing bool, progress func(engine.Seq)) (*S
 	return st, nil
 }
 
+// restoreCheckpoint loads the newest checkpoint that is whole. Beside a writer, which prunes, what was
+// listed may be gone when it is opened: then there is a newer one.
 func (st *State) restoreCheckpoint(n int, writing bool) error {
+	for tries := 1; ; tries++ {
+		err := st.tryCheckpoints(n, writing)
+		if writing || tries == maxListings || !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+}
+
+const maxListings = 10
+
+func (st *State) tryCheckpoints(n int, writing bool) error {
 	list, err := st.Dir.Checkpoints()
 	if err != nil {
 		return err
@@ -72,6 +86,7 @@ func (st *State) restoreCheckpoint(n int, writing bool) error {
 		if err == nil {
 			st.Checkpoint, st.base = info.Meta.Seq, info.Meta.Seq
 			st.records = info.Meta.Outbox
+			st.prover.from = info.Meta.Seq
 			return nil
 		}
 		if !errors.Is(err, store.ErrCorrupt) {
@@ -183,6 +198,11 @@ func decodeFrame(f *store.Frame) (*engine.Entry, error) {
 	}
 	if err != nil {
 		return nil, &store.CorruptError{Path: f.Path, Offset: f.Offset, Reason: err.Error()}
+	}
+	if rules, ok := e.Body.(*engine.Rules); ok && rules.Ruleset > engine.Ruleset {
+		return nil, &store.VersionError{
+			Path: f.Path + ": billing rules", Found: int(rules.Ruleset), Known: engine.Ruleset,
+		}
 	}
 	return e, nil
 }

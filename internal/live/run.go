@@ -28,6 +28,9 @@ type Options struct {
 	CheckpointBytes int64         // of journal; 0: 64 MiB
 	BatchRows       int           // 0: engine.MaxRows
 
+	// Refused is told why a control file was refused, in the loop's goroutine; nil: nobody.
+	Refused func(name, why string)
+
 	Clock Clock        // nil: SystemClock
 	Say   func(string) // what people must hear, a sentence each; nil: nobody
 }
@@ -37,24 +40,27 @@ type SourceOptions struct {
 	Entry  engine.Source // as it is journaled
 	Format formats.Format
 	Map    *formats.Mapping // nil: CloudEvents
+	Stream bool             // it has an end but no present: standard input
 	Open   func(positions map[string]int64) (Source, error)
 }
 
 // Run is the running process: it sequences what the sources give, journals it, applies it, and
 // hands documents to the sinks. One goroutine owns journal, outbox and shards.
 type Run struct {
-	opts     Options
-	st       *State
-	journal  *store.Journal
-	watch    *watch
-	progress progress
-	parcels  chan parcel
-	feeds    []*feed
-	views    chan chan *engine.View
-	wanted   atomic.Bool             // somebody asked for a picture since the last one was taken
-	picture  atomic.Pointer[picture] // taken behind a commit, for those whom the loop keeps waiting
-	stopped  chan struct{}           // closed when the loop has ended
-	couriers []*courier
+	opts      Options
+	st        *State
+	journal   *store.Journal
+	watch     *watch
+	progress  progress
+	parcels   chan parcel
+	feeds     []*feed
+	views     chan chan *engine.View
+	wanted    atomic.Bool             // somebody asked for a picture since the last one was taken
+	picture   atomic.Pointer[picture] // taken behind a commit, for those whom the loop keeps waiting
+	stopped   chan struct{}           // closed when the loop has ended
+	fed       chan struct{}           // closed when every feed has ended
+	stopFeeds context.CancelFunc      // ends reading; what was read still comes
+	couriers  []*courier
 
 	next    engine.Seq
 	at      engine.Micros // of the last entry
@@ -123,7 +129,7 @@ func NewRun(opts Options) (*Run, error) {
 	r := &Run{
 		opts: opts, st: opts.State, journal: opts.State.Dir.Journal(),
 		watch: newWatch(opts.Clock), parcels: make(chan parcel, 4),
-		views: make(chan chan *engine.View), stopped: make(chan struct{}),
+		views: make(chan chan *engine.View), stopped: make(chan struct{}), fed: make(chan struct{}),
 		saved: make(chan saved, 1), beside: func(f func()) { go f() }, refused: map[string]string{},
 		next: standing.Seq + 1, at: standing.At, chain: standing.LastSeal, frozen: standing.Frozen,
 		sealed: standing.Seq,
@@ -169,7 +175,8 @@ func (r *Run) openSources() error {
 		})
 		s := sourceProgress{
 			name: o.Entry.Name, disorder: o.Entry.Disorder, idle: o.Entry.Idle,
-			greatest: engine.Past, last: engine.Micros(wall.UnixMicro()),
+			greatest: engine.Past, through: engine.Past, last: engine.Micros(wall.UnixMicro()),
+			stream: o.Stream,
 		}
 		if g, known := greatest[s.name]; known {
 			s.greatest = g
@@ -184,18 +191,27 @@ func (r *Run) openSources() error {
 // ctx or by the end of its sources it has written a checkpoint and its seal. Any other error means
 // that the process stopped where it was: the next start recovers.
 func (r *Run) Do(ctx context.Context) error {
-	defer close(r.stopped)
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	var wg sync.WaitGroup
+	reading, stop := context.WithCancel(work)
+	r.stopFeeds = stop
+	var wg, feeding sync.WaitGroup
 	for _, f := range r.feeds {
-		wg.Go(func() { f.run(work) })
+		feeding.Go(func() { f.run(reading, work) })
 	}
+	wg.Go(func() { feeding.Wait(); close(r.fed) })
 	for _, c := range r.couriers {
 		wg.Go(func() { c.run(work) })
 	}
 	err := r.loop(ctx)
 	if err == nil {
-		err = r.finish(ctx)
+		err = r.finish()
+	}
+	close(r.stopped)
+	if err != nil && r.saving {
+		<-r.saved // it writes to the directory, whose lock we are about to give back
+	}
+	if err == nil && ctx.Err() == nil {
+		r.awaitCouriers(ctx)
 	}
 	cancel()
 	wg.Wait()
@@ -218,15 +234,16 @@ func (r *Run) loop(ctx context.Context) error {
 		var err error
 		select {
 		case <-ctx.Done():
-			return nil
+			return r.drain()
 		case p := <-r.parcels:
-			if err = r.receive(p); err == nil {
-				r.show()
-			}
+			err = r.receive(p)
 		case s := <-r.saved:
 			err = r.seal(s)
 		case reply := <-r.views:
-			reply <- r.st.Shards.Pin()
+			r.wanted.Store(true)
+			if err = r.show(); err == nil {
+				reply <- r.picture.Load().view
+			}
 		case <-ticker.C:
 			err = r.onTick()
 		}
@@ -239,11 +256,46 @@ func (r *Run) loop(ctx context.Context) error {
 	}
 }
 
+// drain stops the sources and takes in what they have read.
+func (r *Run) drain() error {
+	r.stopFeeds()
+	for {
+		select {
+		case p := <-r.parcels:
+			if err := r.receive(p); err != nil {
+				return err
+			}
+			continue
+		case <-r.fed:
+		}
+		break
+	}
+	for {
+		select {
+		case p := <-r.parcels:
+			if err := r.receive(p); err != nil {
+				return err
+			}
+			continue
+		default:
+		}
+		break
+	}
+	for i := range r.progress.sources {
+		if s := &r.progress.sources[i]; s.stream && !s.eof {
+			r.say(fmt.Sprintf("source %s was not read to its end: lines that were on their way are "+
+				"lost here; send them again, ids tell what has counted", s.name))
+		}
+	}
+	return nil
+}
+
 // begin journals the settings and sources where they changed, and judges the clock.
 func (r *Run) begin() error {
 	now, _ := r.watch.now()
 	v := r.st.Shards.Pin()
-	if fault := startFault(r.at, now); fault != "" && !r.opts.ClockOK {
+	reads := len(r.opts.Sources) > 0
+	if fault := startFault(r.at, now); reads && fault != "" && !r.opts.ClockOK {
 		if err := r.freeze(fault); err != nil {
 			return err
 		}
@@ -263,8 +315,11 @@ func (r *Run) begin() error {
 		g := r.st.Dir.Genesis().Genesis
 		bodies = append(bodies, &g, &engine.Rules{Ruleset: engine.Ruleset})
 	}
-	if r.next == 1 || v.Settings() != r.opts.Settings {
+	if old := v.Settings(); r.next == 1 || reads && old != r.opts.Settings {
 		bodies = append(bodies, &r.opts.Settings)
+		if r.next > 1 {
+			r.say("the settings of the configuration are not those of the journal: they hold from now on")
+		}
 	}
 	known := map[string]engine.Source{}
 	for _, c := range v.Controls() {
@@ -372,8 +427,7 @@ func (r *Run) now() (engine.Micros, error) {
 }
 
 // commit gives the bodies their place in the journal, makes them durable together, and applies
-// them.
-// Only what is durable is applied, so no answer is ever taken back.
+// them. Only what is durable is applied, so no answer is ever taken back.
 func (r *Run) commit(now engine.Micros, bodies ...engine.Body) error {
 	if len(bodies) == 0 {
 		return nil
@@ -405,8 +459,8 @@ func (r *Run) commit(now engine.Micros, bodies ...engine.Body) error {
 		documents += n
 	}
 	r.count(entries, documents)
-	if documents == 0 {
-		return nil
+	if err := r.show(); err != nil || documents == 0 {
+		return err
 	}
 	if err := r.st.Outbox.Sync(); err != nil {
 		return err
@@ -492,11 +546,28 @@ func (r *Run) View(ctx context.Context) (*engine.View, error) {
 	}
 }
 
-// show takes a picture for readers if any asked since the last one.
-func (r *Run) show() {
-	if r.wanted.Swap(false) {
-		_, running := r.opts.Clock.Now()
-		r.picture.Store(&picture{r.st.Shards.Pin(), running})
+// show takes a picture for readers if any asked since the last one. All readers get pictures from
+// here, so no answer is older than one before it.
+//
+// The journal says first, in the file, that what the picture shows is durable: if this process is
+// killed, who reads the directory next sees no less.
+func (r *Run) show() error {
+	if !r.wanted.Swap(false) {
+		return nil
+	}
+	if err := r.journal.Promise(); err != nil {
+		return err
+	}
+	_, running := r.opts.Clock.Now()
+	r.picture.Store(&picture{r.st.Shards.Pin(), running})
+	return nil
+}
+
+// unpin lets an old picture go: it keeps copies of all that changed since.
+func (r *Run) unpin() {
+	_, running := r.opts.Clock.Now()
+	if p := r.picture.Load(); p != nil && running-p.taken >= viewAge {
+		r.picture.Store(nil)
 	}
 }
 

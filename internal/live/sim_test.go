@@ -1,7 +1,6 @@
 package live
 
 import (
-	"context"
 	"crypto/sha256"
 	"errors"
 	"flag"
@@ -371,10 +370,8 @@ func (m *machine) stop() error {
 		m.save()
 		m.save = nil
 	}
-	cancelled, cancel := context.WithCancel(context.Background())
-	cancel()
 	r.beside = func(f func()) { f() }
-	if err := r.finish(cancelled); err != nil {
+	if err := r.finish(); err != nil {
 		return err
 	}
 	for _, c := range r.couriers {

@@ -17,8 +17,10 @@ type progress struct {
 type sourceProgress struct {
 	name     string
 	disorder engine.Micros
-	idle     engine.Micros // 0: never
+	stream   bool          // it can't say that it is caught up: silence alone tells
+	idle     engine.Micros // of a stream; 0: never
 	status   Status        // of the last parcel that had one
+	through  engine.Micros // complete, as far as it ever was; Past before the first time
 	eof      bool
 	greatest engine.Micros // as in engine.Control: also of what the journal had at the start
 	last     engine.Micros // when rows came last, or the start
@@ -41,16 +43,19 @@ func (p *progress) status(source int, st Status) {
 	s := &p.sources[source]
 	s.status, s.fed = st, false
 	s.eof = s.eof || st.EOF
+	if st.CaughtUp {
+		s.through = max(s.through, engine.Micros(st.At.UnixMicro())-s.disorder)
+	}
 }
 
-// ended reports whether every source was read to its end.
+// ended reports whether every source was read to its end. Followed files have none.
 func (p *progress) ended() bool {
 	for i := range p.sources {
 		if !p.sources[i].eof {
 			return false
 		}
 	}
-	return p.finite
+	return p.finite || len(p.sources) > 0
 }
 
 // caughtUp reports whether every source was read to its present end.
@@ -85,17 +90,14 @@ func (p *progress) watermark(now engine.Micros) engine.Micros {
 	return w
 }
 
-// complete returns how far one followed source is complete.
+// complete returns how far one followed source is complete: through the last instant at which all
+// that there was had been read, less its disorder. While it lags it stays where it is, whatever is
+// read: of several files the newest may come first.
 func (s *sourceProgress) complete(now engine.Micros) engine.Micros {
-	switch {
-	case s.idle > 0 && now-s.last >= s.idle:
+	if s.stream && s.idle > 0 && now-s.last >= s.idle {
 		return now - s.disorder
-	case s.status.CaughtUp && !s.fed:
-		return min(now, engine.Micros(s.status.At.UnixMicro())) - s.disorder
-	case s.greatest == engine.Past:
-		return engine.Past
 	}
-	return s.greatest - s.disorder
+	return min(s.through, now-s.disorder)
 }
 
 // lag returns how long ago the source was complete up to now; 0 for a source at its end.

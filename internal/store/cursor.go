@@ -99,6 +99,21 @@ func (d *Dir) OpenCursor(sink string) (*Cursor, error) {
 	return c, nil
 }
 
+// Cursors returns the names of the sinks that have a cursor log, sorted.
+func (d *Dir) Cursors() ([]string, error) {
+	names, err := d.fs.ReadDir(cursorDir)
+	if err != nil {
+		return nil, fmt.Errorf("list cursors: %w", err)
+	}
+	var sinks []string
+	for _, name := range names {
+		if sink, ok := strings.CutSuffix(name, cursorSuffix); ok && isSinkName(sink) {
+			sinks = append(sinks, sink)
+		}
+	}
+	return sinks, nil
+}
+
 // ReadCursor returns what the cursor log of a sink knows: a position before which everything is
 // done (it may lag by some 1,000 documents), and the deliveries behind it that were attempted and
 // are not done, by rising position. It writes nothing and works beside a running process. A sink

@@ -64,7 +64,7 @@ type VersionError struct {
 }
 
 func (e *VersionError) Error() string {
-	return fmt.Sprintf("%s: format version %d is newer than %d, the newest this billctl reads",
+	return fmt.Sprintf("%s: version %d is newer than %d, the newest this billctl reads",
 		e.Path, e.Found, e.Known)
 }
 
