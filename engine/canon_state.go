@@ -230,7 +230,8 @@ func (e *Engine) RestoreAccount(record []byte) error {
 func (e *Engine) restoreSub(r *reader, account int32) int32 {
 	t := sub{
 		Subscription: readSubscription(r), account: account, auto: r.bool(), started: r.bool(),
-		corrected: r.bool(), next: r.micros(), paid: readList(r, 35, readBooked), issued: uint32(r.uint()), history: r.digest(), newest: -1,
+		corrected: r.bool(), next: r.micros(), paid: readList(r, 35, readBooked),
+		issued: uint32(r.uint()), history: r.digest(), newest: -1,
 	}
 	if r.err == nil && e.planFor(&t.Subscription, Always) < 0 {
 		r.fail("plan")

@@ -103,7 +103,9 @@ func (v *View) Controls() []Control {
 		}
 		out = append(out, c)
 	}
-	slices.SortFunc(out, func(a, b Control) int { return strings.Compare(a.Source.Name, b.Source.Name) })
+	slices.SortFunc(out, func(a, b Control) int {
+		return strings.Compare(a.Source.Name, b.Source.Name)
+	})
 	return out
 }
 

@@ -52,8 +52,8 @@ type feed struct {
 	used    chan *engine.Batch // batches that the sequencer is done with
 }
 
-// run ends with its source, or when reading ends: then what was read is handed on first. It gives up
-// at once when ctx ends.
+// run ends with its source, or when reading ends: then what was read is handed on first. It gives
+// up at once when ctx ends.
 func (f *feed) run(reading, ctx context.Context) {
 	arrivals := make(chan arrival, 2)
 	go func() {

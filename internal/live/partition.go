@@ -367,8 +367,8 @@ func (t *Tail) resume(f *file, p *partition) (ok bool, err error) {
 	return true, nil
 }
 
-// listLost says once, in one notice, which partitions of the journal no file holds. That is how it is
-// after rotation.
+// listLost says once, in one notice, which partitions of the journal no file holds. That is how it
+// is after rotation.
 func (t *Tail) listLost() {
 	const most = 3
 	var gone []*partition

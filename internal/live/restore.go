@@ -59,8 +59,8 @@ func Restore(dir *store.Dir, n int, writing bool, progress func(engine.Seq)) (*S
 	return st, nil
 }
 
-// restoreCheckpoint loads the newest checkpoint that is whole. Beside a writer, which prunes, what was
-// listed may be gone when it is opened: then there is a newer one.
+// restoreCheckpoint loads the newest checkpoint that is whole. Beside a writer, which prunes, what
+// was listed may be gone when it is opened: then there is a newer one.
 func (st *State) restoreCheckpoint(n int, writing bool) error {
 	for tries := 1; ; tries++ {
 		err := st.tryCheckpoints(n, writing)
