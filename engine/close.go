@@ -99,7 +99,7 @@ func (e *Engine) issueStart(d *due, fx *Effects) {
 	if inv != nil {
 		e.subs.mut(d.sub).paid = bookedLines(inv.Lines)
 	}
-	e.book(d.sub, inv, fx)
+	e.book(d, inv, fx)
 	e.follow(d.sub)
 }
 
@@ -122,7 +122,7 @@ func (e *Engine) issuePeriod(d *due, fx *Effects) {
 	m := e.subs.mut(d.sub)
 	m.next, m.paid = end, bookedLines(draft.ahead)
 	e.scheduleRetire(p)
-	e.book(d.sub, draft.invoice, fx)
+	e.book(d, draft.invoice, fx)
 	e.follow(d.sub)
 }
 
@@ -138,7 +138,7 @@ func (e *Engine) issueCorrection(d *due, fx *Effects) {
 	if inv != nil { // a restored state asks once more, and must not forget
 		e.subs.mut(d.sub).corrected = true
 	}
-	e.book(d.sub, inv, fx)
+	e.book(d, inv, fx)
 }
 
 // settle marks the adjustments of the subscription's closed periods as booked.
@@ -156,12 +156,13 @@ func (e *Engine) settle(index int32) {
 }
 
 // book counts an invoice as issued, unless it says nothing, and uses up its credits.
-func (e *Engine) book(index int32, inv *Invoice, fx *Effects) {
-	b := e.subs.mut(index)
+func (e *Engine) book(d *due, inv *Invoice, fx *Effects) {
+	b := e.subs.mut(d.sub)
 	e.touch(e.accounts.at(b.account).bucket)
 	if inv == nil {
 		return
 	}
+	inv.due = *d
 	b.issued++
 	h := sha256.New()
 	h.Write(b.history[:])
@@ -209,23 +210,14 @@ func bookedLines(lines []Line) []booked {
 	return out
 }
 
-// CompareInvoices orders invoices of one entry as they are issued: by (end, account, subscription,
-// kind). A start invoice stands by the subscription's From. Shards are merged by it.
+// CompareInvoices orders invoices of one entry as they are issued: by the watermark that brings them
+// about, then by (end, account, subscription, kind). Shards are merged by it.
 func CompareInvoices(a, b *Invoice) int {
-	x, y := a.due(), b.due()
 	switch {
-	case byDocument(&x, &y):
+	case byWatermark(&a.due, &b.due):
 		return -1
-	case byDocument(&y, &x):
+	case byWatermark(&b.due, &a.due):
 		return 1
 	}
 	return 0
-}
-
-func (v *Invoice) due() due {
-	d := due{end: v.End, account: v.Account, key: v.Subscription, kind: v.Kind}
-	if v.Kind == StartInvoice {
-		d.end = v.Start
-	}
-	return d
 }

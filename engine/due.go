@@ -12,23 +12,15 @@ type due struct {
 	sub     int32
 }
 
-// dueHeap is a binary heap by one of two orders.
-type dueHeap struct {
-	items []due
-	less  func(a, b *due) bool
-}
+// dueHeap is a binary heap by byWatermark.
+type dueHeap struct{ items []due }
 
-// byWatermark orders what waits.
+// byWatermark is the order of what waits, and so of documents: one watermark that brings about many
+// issues them as many watermarks would have, one after the other.
 func byWatermark(a, b *due) bool {
-	if a.at != b.at {
-		return a.at < b.at
-	}
-	return byDocument(a, b)
-}
-
-// byDocument is the order in which documents are issued under one watermark.
-func byDocument(a, b *due) bool {
 	switch {
+	case a.at != b.at:
+		return a.at < b.at
 	case a.end != b.end:
 		return a.end < b.end
 	case a.account != b.account:
@@ -50,7 +42,7 @@ func (h *dueHeap) push(d due) {
 	h.items = append(h.items, d)
 	for i := len(h.items) - 1; i > 0; {
 		parent := (i - 1) / 2
-		if !h.less(&h.items[i], &h.items[parent]) {
+		if !byWatermark(&h.items[i], &h.items[parent]) {
 			return
 		}
 		h.items[i], h.items[parent] = h.items[parent], h.items[i]
@@ -66,7 +58,7 @@ func (h *dueHeap) pop() due {
 	for i := 0; ; {
 		least := i
 		for child := 2*i + 1; child <= 2*i+2 && child < last; child++ {
-			if h.less(&h.items[child], &h.items[least]) {
+			if byWatermark(&h.items[child], &h.items[least]) {
 				least = child
 			}
 		}

@@ -82,6 +82,8 @@ type Invoice struct {
 	Subtotal     decimal.Amount // Σ lines + Σ adjustments
 	Credits      []CreditUse
 	Total        decimal.Amount // Subtotal − credits
+
+	due due // what brought it about; zero in a preview
 }
 
 // Line is one rated price of an invoice, rounded once.

@@ -66,7 +66,6 @@ func New(shard, shards int, keys Keys) *Engine {
 		dirty: make([]uint64, Buckets/64),
 	}
 	e.values, e.groups = []string{""}, [][]uint32{nil}
-	e.due.less, e.retire.less, e.ready.less = byWatermark, byWatermark, byDocument
 	e.closeTo = Past
 	e.zones = []*Zone{{Name: "UTC"}}
 	e.watermark, e.floor, e.settings = Past, Past, DefaultSettings

@@ -86,7 +86,7 @@ func (c *cluster) apply(entry *engine.Entry, out *outcome) {
 		out.rejections = append(out.rejections, fmt.Sprint(r.Seq, " ", r.Reason))
 	}
 	if len(c.engines) > 1 {
-		slices.SortFunc(all.Invoices, compareDocuments)
+		slices.SortFunc(all.Invoices, engine.CompareInvoices)
 	}
 	for _, i := range all.Invoices {
 		document := string(engine.AppendInvoice(nil, i))
@@ -97,21 +97,6 @@ func (c *cluster) apply(entry *engine.Entry, out *outcome) {
 		out.refusals = append(out.refusals, fmt.Sprint(r.Seq, " ", r.What))
 	}
 	slices.Sort(out.refusals[refusals:])
-}
-
-// compareDocuments is the order in which one entry issues documents: by what brings them about.
-func compareDocuments(a, b *engine.Invoice) int {
-	end := func(i *engine.Invoice) engine.Micros {
-		if i.Kind == engine.StartInvoice {
-			return i.Start
-		}
-		return i.End
-	}
-	kinds := [...]int{engine.StartInvoice: 0, engine.PeriodInvoice: 1, engine.CorrectionInvoice: 2}
-	return cmp.Or(
-		cmp.Compare(end(a), end(b)), strings.Compare(a.Account, b.Account),
-		strings.Compare(a.Subscription, b.Subscription), cmp.Compare(kinds[a.Kind], kinds[b.Kind]),
-	)
 }
 
 // picture is everything that must be equal of two states.
@@ -529,10 +514,10 @@ func TestApplyInSteps(t *testing.T) {
 				}
 			}
 		}
-		if shards == 1 && !slices.IsSortedFunc(all.Invoices, compareDocuments) {
+		if shards == 1 && !slices.IsSortedFunc(all.Invoices, engine.CompareInvoices) {
 			t.Error("documents are out of order")
 		}
-		slices.SortStableFunc(all.Invoices, compareDocuments)
+		slices.SortStableFunc(all.Invoices, engine.CompareInvoices)
 		var got []string
 		for _, i := range all.Invoices {
 			got = append(got, string(engine.AppendInvoice(nil, i)))

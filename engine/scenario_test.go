@@ -289,7 +289,7 @@ func (s *story) say(what string, body engine.Body) {
 			more = e.Resume(&fx)
 		}
 	}
-	slices.SortStableFunc(fx.Invoices, compareDocuments)
+	slices.SortStableFunc(fx.Invoices, engine.CompareInvoices)
 	if len(fx.Rejections)+len(fx.Refusals)+len(fx.Invoices) > 0 {
 		fmt.Fprintf(&s.out, "%s %s\n", s.at, what)
 	}

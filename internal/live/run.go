@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -321,19 +324,42 @@ func (r *Run) begin() error {
 			r.say("the settings of the configuration are not those of the journal: they hold from now on")
 		}
 	}
-	known := map[string]engine.Source{}
-	for _, c := range v.Controls() {
-		known[c.Source.Name] = c.Source
-	}
-	for i := range r.opts.Sources {
-		if e := &r.opts.Sources[i].Entry; known[e.Name] != *e {
-			bodies = append(bodies, e)
-		}
-	}
+	bodies = append(bodies, r.newSources(v)...)
 	if err := r.commit(now, bodies...); err != nil {
 		return err
 	}
 	return r.readControls(now)
+}
+
+// newSources returns the sources that the journal does not have as the configuration says, and warns
+// of one that may only have another name: its files would be read again from their start.
+func (r *Run) newSources(v *engine.View) []engine.Body {
+	known := map[string]engine.Source{}
+	gone := map[string]bool{}
+	for _, c := range v.Controls() {
+		known[c.Source.Name] = c.Source
+		gone[c.Source.Name] = c.Read > 0
+	}
+	var bodies []engine.Body
+	var fresh []string
+	for i := range r.opts.Sources {
+		e := &r.opts.Sources[i].Entry
+		delete(gone, e.Name)
+		if old, ok := known[e.Name]; !ok {
+			fresh = append(fresh, e.Name)
+			bodies = append(bodies, e)
+		} else if old != *e {
+			bodies = append(bodies, e)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(gone)) {
+		if gone[name] && len(fresh) > 0 {
+			r.say(fmt.Sprintf("source %s of the journal is not configured any more, and %s is new: if "+
+				"it is the same log under another name, it is read again from its start, and rows whose "+
+				"ids come from their place count again", name, strings.Join(fresh, ", ")))
+		}
+	}
+	return bodies
 }
 
 // freeze stops watermark and closes until a person has looked at the clock.
@@ -507,68 +533,6 @@ func (r *Run) count(entries []*engine.Entry, documents int) {
 	r.metrics.Entries += uint64(len(entries))
 	r.metrics.Documents += uint64(documents)
 	r.metrics.Bytes = r.journal.Bytes()
-}
-
-// picture is a view and the running time at which it was taken.
-type picture struct {
-	view  *engine.View
-	taken time.Duration
-}
-
-// How long a reader waits for the loop before it takes a picture that is a little older.
-const (
-	viewPatience = 200 * time.Microsecond
-	viewAge      = time.Second
-)
-
-// View returns a picture of what is durable: of now, or, while the loop is in the middle of a
-// commit, of the end of an earlier one at most a second ago. It fails with ctx, and after the end
-// with ErrStopped.
-func (r *Run) View(ctx context.Context) (*engine.View, error) {
-	r.wanted.Store(true)
-	timer := time.NewTimer(viewPatience)
-	defer timer.Stop()
-	reply := make(chan *engine.View, 1)
-	for {
-		select {
-		case r.views <- reply:
-			return <-reply, nil
-		case <-r.stopped:
-			return nil, ErrStopped
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-timer.C:
-			_, running := r.opts.Clock.Now()
-			if p := r.picture.Load(); p != nil && running-p.taken < viewAge {
-				return p.view, nil
-			}
-		}
-	}
-}
-
-// show takes a picture for readers if any asked since the last one. All readers get pictures from
-// here, so no answer is older than one before it.
-//
-// The journal says first, in the file, that what the picture shows is durable: if this process is
-// killed, who reads the directory next sees no less.
-func (r *Run) show() error {
-	if !r.wanted.Swap(false) {
-		return nil
-	}
-	if err := r.journal.Promise(); err != nil {
-		return err
-	}
-	_, running := r.opts.Clock.Now()
-	r.picture.Store(&picture{r.st.Shards.Pin(), running})
-	return nil
-}
-
-// unpin lets an old picture go: it keeps copies of all that changed since.
-func (r *Run) unpin() {
-	_, running := r.opts.Clock.Now()
-	if p := r.picture.Load(); p != nil && running-p.taken >= viewAge {
-		r.picture.Store(nil)
-	}
 }
 
 // ErrStopped says that the run has ended.
