@@ -48,7 +48,7 @@ import (
 func TestStories(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:      "testdata",
-		Deadline: time.Now().Add(90 * time.Second),
+		Deadline: time.Now().Add(8 * time.Minute),
 		Setup: func(e *testscript.Env) error {
 			dir, err := filepath.Abs("testdata")
 			e.Setenv("TESTDATA", dir)
@@ -111,7 +111,7 @@ func cmdCrash(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // long bounds how long a story waits for something that must happen.
-const long = 20 * time.Second
+const long = 60 * time.Second
 
 func cmdBill(ts *testscript.TestScript, neg bool, args []string) {
 	want := 0
