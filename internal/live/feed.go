@@ -58,27 +58,35 @@ func (f *feed) run(reading, ctx context.Context) {
 	arrivals := make(chan arrival, 2)
 	go func() {
 		defer close(arrivals)
-		for {
-			c, st, err := f.source.Next(reading)
-			if err != nil && reading.Err() != nil {
-				return
-			}
+		if err := f.read(reading, ctx, arrivals); err != nil {
 			select {
-			case arrivals <- arrival{c, st, err}:
+			case arrivals <- arrival{err: err}:
 			case <-ctx.Done():
-				return
-			}
-			if err != nil || st.EOF {
-				return
 			}
 		}
 	}()
 	f.parse(ctx, arrivals)
-	if c, ok := f.source.(io.Closer); ok && ctx.Err() == nil {
-		if err := c.Close(); err != nil {
-			f.send(ctx, parcel{source: f.index, err: err})
+}
+
+// read hands on what the source gives until it ends, then closes it.
+func (f *feed) read(reading, ctx context.Context, arrivals chan<- arrival) error {
+	for {
+		c, st, err := f.source.Next(reading)
+		if err != nil && reading.Err() != nil {
+			break
+		}
+		select {
+		case arrivals <- arrival{c, st, err}:
+		case <-ctx.Done():
+		}
+		if err != nil || st.EOF || ctx.Err() != nil {
+			break
 		}
 	}
+	if c, ok := f.source.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
 }
 
 // parse turns chunks into batches. A batch goes on when it is full, when nothing more is there for

@@ -93,7 +93,7 @@ func TestSettings(t *testing.T) {
 
 		before := countOf[*engine.Change](entries)
 		far := newBubbleClock(start + 30*engine.OneDay)
-		more := EncodeControl(&engine.Credit{ID: "gift", Account: "a", Currency: "EUR", Amount: 1})
+		more := EncodeControl(&engine.Credit{ID: "gift", Account: "a", Currency: "EUR"})
 		entries, said, err := sequence(fs, far, other, more)
 		if err != nil {
 			t.Fatal(err)

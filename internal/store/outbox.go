@@ -20,7 +20,6 @@ type RecordKind uint8
 const (
 	DocumentRecord   RecordKind = 1 // Key is the document's, Body its frozen bytes
 	RejectionsRecord RecordKind = 2 // Body is of AppendRejections
-	AlertRecord      RecordKind = 3
 )
 
 // OutboxRecord is one effect, or the rejections of one batch.

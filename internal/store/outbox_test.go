@@ -281,7 +281,7 @@ func TestOutboxMismatch(t *testing.T) {
 	list, _ := effects(9)
 	edits := map[string]func(*store.OutboxRecord){
 		"seq":     func(r *store.OutboxRecord) { r.Seq++ },
-		"kind":    func(r *store.OutboxRecord) { r.Kind = store.AlertRecord },
+		"kind":    func(r *store.OutboxRecord) { r.Kind++ },
 		"key":     func(r *store.OutboxRecord) { r.Key += "x" },
 		"account": func(r *store.OutboxRecord) { r.Account += "x" },
 		"longer":  func(r *store.OutboxRecord) { r.Body = append(bytes.Clone(r.Body), 0) },
