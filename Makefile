@@ -11,7 +11,7 @@ TIMES ?= 20
 BENCHTIME ?= 1s
 AZURE ?= ../shared/data/azure-llm
 
-.PHONY: check test build demo fuzz sim kill bench golden azure-llm
+.PHONY: check test build demo fuzz laws sim kill bench golden azure-llm
 
 # Everything that a change must pass: form, vet, and all tests under the race detector.
 check:
@@ -42,6 +42,13 @@ fuzz:
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
 		done; \
 	done
+
+# The three laws, the oracle, and the months of awkward zones, with the number of their cases.
+laws:
+	@go test -v -run 'TestSameJournalSameBytes|TestEveryKillPoint|TestUsageInTime|TestUsageLate|TestPreviewIsFinal|TestOpenPeriodsAgree|TestConservation' ./internal/live
+	@go test -v -run 'TestEngineAgrees|TestRandomCasesCover' ./fixtures
+	@go test -v -run 'TestRestoreAndShards|TestArrivalOrder|TestApplyInSteps' ./engine
+	@go test -v -run 'TestMonthsOf|TestDaysOfAwkwardZones' ./formats
 
 # SEEDS simulations of the whole process, of followed files, and of restarts and shards. A failure
 # prints its seed and the command that repeats it.

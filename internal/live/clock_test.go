@@ -199,6 +199,10 @@ func TestProgress(t *testing.T) {
 			p.sources[0].last = now - engine.Hour
 			p.status(1, look(now, true, false))
 		}, now - 2*engine.Minute},
+		{"a stream that has ended holds nothing", false, func(p *progress) {
+			p.status(0, look(now-engine.Hour, true, true))
+			p.status(1, look(now, true, false))
+		}, now - 2*engine.Minute},
 		{"files that are silent", false, func(p *progress) {
 			p.status(0, look(now, true, false))
 			p.sources[1].last = now - 1000*engine.Hour

@@ -94,7 +94,7 @@ func (p *progress) watermark(now engine.Micros) engine.Micros {
 // that there was had been read, less its disorder. While it lags it stays where it is, whatever is
 // read: of several files the newest may come first.
 func (s *sourceProgress) complete(now engine.Micros) engine.Micros {
-	if s.stream && s.idle > 0 && now-s.last >= s.idle {
+	if s.eof || s.stream && s.idle > 0 && now-s.last >= s.idle {
 		return now - s.disorder
 	}
 	return min(s.through, now-s.disorder)
