@@ -20,7 +20,7 @@ const (
 	capacityAccounts = 100_000
 	capacityGroups   = 10
 	// As many as catalog apply writes into one control file.
-	accountsPerChange = 20_000
+	accountsPerChange = 50_000
 	capacityStart     = engine.Micros(1_767_225_600) * engine.Second // 2026-01-01
 )
 

@@ -79,6 +79,11 @@ func TestCheckLead(t *testing.T) {
 					ID: "beta", Zone: "UTC", Attach: []engine.Ownership{owned("s", "beta", m)},
 				})
 			}},
+			{"take up", func(m engine.Micros) *engine.Change {
+				return change(engine.AccountChange{
+					ID: "acme", Zone: "UTC", Attach: []engine.Ownership{owned("s", "acme", m)},
+				})
+			}},
 			{"give up", func(m engine.Micros) *engine.Change { return change(cut(m)) }},
 			{"end", func(m engine.Micros) *engine.Change {
 				return change(engine.AccountChange{

@@ -210,8 +210,8 @@ func bookedLines(lines []Line) []booked {
 	return out
 }
 
-// CompareInvoices orders invoices of one entry as they are issued: by the watermark that brings them
-// about, then by (end, account, subscription, kind). Shards are merged by it.
+// CompareInvoices orders invoices of one entry as they are issued: by the watermark that brings
+// them about, then by (end, account, subscription, kind). Shards are merged by it.
 func CompareInvoices(a, b *Invoice) int {
 	switch {
 	case byWatermark(&a.due, &b.due):

@@ -185,7 +185,7 @@ func (e *Engine) judgeAutomatic(b *Batch, row int, plan string) int32 {
 		return index
 	}
 	account := e.findAccount(name)
-	if account >= 0 && e.remembered(b, row, account) {
+	if account >= 0 && e.dedupe && e.remembered(b, row, account) {
 		return e.routeOf(b, subject, t) // a duplicate or conflict opens nothing
 	}
 	e.makeAutomatic(name, plan, bucket, start)

@@ -23,6 +23,7 @@ type scratch struct {
 	keyBuf   []byte
 	keyRow   []Key
 	verdicts []Verdict
+	dedupe   bool // of the batch's source
 	ids      []uint32
 	number   []byte
 }
@@ -50,8 +51,9 @@ type span struct{ from, to int32 }
 func (e *Engine) rows(first Seq, b *Batch, fx *Effects) {
 	e.prepare(b)
 	src := e.sourceOf(b.Origin.Source)
+	e.dedupe = e.sources[src].Dedupe
 	e.judge(b)
-	e.admit(b, e.sources[src].Dedupe)
+	e.admit(b)
 	for i := range e.cands {
 		if c := &e.cands[i]; e.reasons[c.row] == Accepted {
 			e.foldRow(b, c)
@@ -208,8 +210,8 @@ func (e *Engine) judgeMeters(b *Batch, row int, index int32) Reason {
 }
 
 // admit asks the keys about the candidates.
-func (e *Engine) admit(b *Batch, dedupe bool) {
-	if !dedupe {
+func (e *Engine) admit(b *Batch) {
+	if !e.dedupe {
 		return
 	}
 	e.keyRow = slices.Grow(e.keyRow[:0], len(e.cands))

@@ -8,11 +8,11 @@ import (
 	"billctl/engine"
 )
 
-// Margins of a change. The engine takes a change of owner, an end or a new version only if it
-// takes effect 5 minutes or more after it is accepted (docs/semantics.md, "Ownership" and
+// Margins of a change. The engine takes a change of owner or an end only if it takes effect more
+// than 5 minutes after it is accepted (docs/semantics.md, "Ownership" and
 // "Terms"). Owners move with a margin over that, as a person reads a difference before applying it.
 const (
-	leadTime = 5 * engine.Minute
+	leadTime = engine.Lead
 	moveTime = 10 * engine.Minute
 )
 

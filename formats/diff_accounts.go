@@ -236,12 +236,12 @@ func (d *differ) sameSubscription(a *Account, old *engine.AccountState, was, s *
 		where = at.sub
 	}
 	zone := d.c.zones[a.Zone]
-	if was.To < d.now+leadTime {
+	if was.To <= d.now+leadTime {
 		d.faults.add(where, "begin a new one: an end that has come never changes",
 			"subscription %s of account %s ended at %s", s.Key, a.ID, whenText(was.To, zone))
 		return false
 	}
-	if s.To < d.now+leadTime {
+	if s.To <= d.now+leadTime {
 		d.faults.add(where, "choose a later end: bills that may exist never change",
 			"subscription %s of account %s would end less than 5 minutes from now", s.Key, a.ID)
 		return false

@@ -193,13 +193,16 @@ func (s *session) apply(c *formats.Catalog, dir, what string, f *applyFlags) err
 // putControls writes control files and sees them journaled, one after the other, for each builds on
 // those before it: by the process that holds the state directory, or by this one.
 func (s *session) putControls(files [][]byte) error {
-	for _, payload := range files {
+	for i, payload := range files {
 		err := s.sequence(payload)
 		var locked *store.LockedError
 		if errors.As(err, &locked) {
 			err = s.handOver(payload)
 		}
 		if err != nil {
+			if i > 0 {
+				s.say("note: %d of %d parts were applied before", i, len(files))
+			}
 			return err
 		}
 	}

@@ -48,7 +48,7 @@ func (s *session) init(dir string, sample bool) error {
 		data, err := starter.ReadFile(name)
 		rel := strings.TrimPrefix(name, "starter/")
 		// Subscriptions begin with this month: earlier ones would be billed at once.
-		month := time.Now().UTC().Format("2006-01-02")[:8] + "01"
+		month := time.Now().UTC().Add(-time.Hour).Format("2006-01-02")[:8] + "01"
 		data = bytes.ReplaceAll(data, []byte("from: 2026-01-01"), []byte("from: "+month))
 		names, files[rel] = append(names, rel), data
 		return err
@@ -91,8 +91,7 @@ func (s *session) init(dir string, sample bool) error {
 		"  billctl run --until-eof", "  billctl query accounts")...)
 }
 
-// sampleEvents returns events of the last hour, so that they are in an open period. Half of the
-// starter's accounts get some.
+// sampleEvents returns events of the last hour, so that they are in an open period.
 func sampleEvents(now time.Time) []byte {
 	var b strings.Builder
 	for i := range 20 {

@@ -143,7 +143,8 @@ func newStateVerify(s *session) *cobra.Command {
 	return &cobra.Command{
 		Use:   "verify",
 		Short: "Read every file of the state directory and check it",
-		Long: `Reads the journal, every checkpoint and the outbox to their ends and checks every checksum.
+		Long: `Reads the journal, every checkpoint, the outbox and the logs of the sinks to their ends and
+checks every checksum.
 It works beside a running process. billctl replay also proves what they mean.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {

@@ -38,7 +38,10 @@ func (t *table) write(w io.Writer, indent string) error {
 		head[i], right[i] = strings.CutPrefix(h, ">")
 	}
 	width := make([]int, len(head))
-	all := append([][]string{head}, t.rows...)
+	all := t.rows
+	if strings.Join(head, "") != "" {
+		all = append([][]string{head}, t.rows...)
+	}
 	for _, row := range all {
 		for i, cell := range row {
 			row[i] = formats.Visible(cell)

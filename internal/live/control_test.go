@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"billctl/engine"
+	"billctl/engine/decimal"
 	"billctl/fixtures"
 )
 
@@ -22,6 +23,7 @@ func TestControlFiles(t *testing.T) {
 			}}
 		}
 		gift := &engine.Credit{ID: "gift", Account: "a", Currency: "EUR"}
+		gift.Amount, _ = decimal.ParseAmount("1.00", 2)
 		bad := EncodeControl(gift, &engine.Change{
 			Meters: []engine.Meter{{Key: "good", Event: "good", Aggregate: engine.Count}},
 			Accounts: []engine.AccountChange{sub(utc(2026, 1, 1)), {
@@ -94,6 +96,9 @@ func TestControlFiles(t *testing.T) {
 		entries, err := p.stop()
 		if n := countOf[*engine.Change](entries); err != nil || n != 3 {
 			t.Errorf("%d changes are journaled: %v", n, err)
+		}
+		if n := countOf[*engine.Credit](entries); n != 0 {
+			t.Errorf("%d credits of a refused file are journaled", n)
 		}
 	})
 }

@@ -9,8 +9,8 @@ import (
 	"billctl/internal/store"
 )
 
-// TestGoldenJournals replays the journal of every released ruleset to the documents and digests that
-// it reached when it was written.
+// TestGoldenJournals replays the journal of every released ruleset to the documents and digests
+// that it reached when it was written.
 func TestGoldenJournals(t *testing.T) {
 	dirs, err := filepath.Glob("../../fixtures/journals/r*")
 	if err != nil || len(dirs) == 0 {

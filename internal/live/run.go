@@ -331,8 +331,8 @@ func (r *Run) begin() error {
 	return r.readControls(now)
 }
 
-// newSources returns the sources that the journal does not have as the configuration says, and warns
-// of one that may only have another name: its files would be read again from their start.
+// newSources returns the sources that the journal does not have as the configuration says, and
+// warns of one that may only have another name: its files would be read again from their start.
 func (r *Run) newSources(v *engine.View) []engine.Body {
 	known := map[string]engine.Source{}
 	gone := map[string]bool{}
@@ -355,8 +355,8 @@ func (r *Run) newSources(v *engine.View) []engine.Body {
 	for _, name := range slices.Sorted(maps.Keys(gone)) {
 		if gone[name] && len(fresh) > 0 {
 			r.say(fmt.Sprintf("source %s of the journal is not configured any more, and %s is new: if "+
-				"it is the same log under another name, it is read again from its start, and rows whose "+
-				"ids come from their place count again", name, strings.Join(fresh, ", ")))
+				"it is the same log under another name, it is read again from its start, and rows "+
+				"count again unless their source attribute is the same", name, strings.Join(fresh, ", ")))
 		}
 	}
 	return bodies
