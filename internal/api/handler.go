@@ -326,9 +326,11 @@ func (h *handler) events(r *http.Request, _ *engine.View, p Position) (any, erro
 func (h *handler) control(r *http.Request, v *engine.View, p Position) (any, error) {
 	name := r.FormValue("name")
 	var file engine.Digest
-	if n, err := hex.Decode(file[:], []byte(name)); err != nil || n != len(file) {
+	b, err := hex.DecodeString(name)
+	if err != nil || len(b) != len(file) {
 		return nil, badRequest("name %q is no SHA-256", name)
 	}
+	copy(file[:], b)
 	out := Applied{Schema: "billctl.control.v1", Position: p, Name: name, State: "waiting"}
 	if why, ok := h.desk.Refused(name); ok {
 		out.State, out.Reason = "refused", why

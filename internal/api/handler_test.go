@@ -348,7 +348,6 @@ func TestEmpty(t *testing.T) {
 
 // TestControlLongName asks for a name that is longer than a SHA-256: that is a bad request too.
 func TestControlLongName(t *testing.T) {
-	t.Skip("the handler panics")
 	h := Handler(openDesk(t, newState(t)), nil)
 	code, all, body := ask(t, h, "/v1/control?name="+noFile+"00")
 	if code != http.StatusBadRequest || at(body, "error", "code") != "bad_request" {

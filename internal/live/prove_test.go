@@ -72,9 +72,11 @@ func TestForeignEntries(t *testing.T) {
 				t.Errorf("restore: %v", err)
 			}
 			if err == nil {
-				err = st.Outbox.Close()
+				if err := st.Outbox.Close(); err != nil {
+					t.Error(err)
+				}
 			}
-			if dir.Close(); err != nil && !tt.found(err) {
+			if err := dir.Close(); err != nil {
 				t.Error(err)
 			}
 		})

@@ -63,8 +63,10 @@ func Restore(dir *store.Dir, n int, writing bool, progress func(engine.Seq)) (*S
 // was listed may be gone when it is opened: then there is a newer one.
 func (st *State) restoreCheckpoint(n int, writing bool) error {
 	for tries := 1; ; tries++ {
-		err := st.tryCheckpoints(n, writing)
-		if writing || tries == maxListings || !errors.Is(err, fs.ErrNotExist) {
+		last := writing || tries == maxListings
+		st.Notices = nil
+		err := st.tryCheckpoints(n, writing, last)
+		if last || !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
@@ -72,7 +74,9 @@ func (st *State) restoreCheckpoint(n int, writing bool) error {
 
 const maxListings = 10
 
-func (st *State) tryCheckpoints(n int, writing bool) error {
+// tryCheckpoints takes the first of the list that is whole. A file that is missing is damage only at
+// the last try.
+func (st *State) tryCheckpoints(n int, writing, last bool) error {
 	list, err := st.Dir.Checkpoints()
 	if err != nil {
 		return err
@@ -89,7 +93,7 @@ func (st *State) tryCheckpoints(n int, writing bool) error {
 			st.prover.from = info.Meta.Seq
 			return nil
 		}
-		if !errors.Is(err, store.ErrCorrupt) {
+		if !last && errors.Is(err, fs.ErrNotExist) || !errors.Is(err, store.ErrCorrupt) {
 			return err
 		}
 		st.Notices = append(st.Notices, fmt.Sprintf(
