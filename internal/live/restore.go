@@ -74,8 +74,8 @@ func (st *State) restoreCheckpoint(n int, writing bool) error {
 
 const maxListings = 10
 
-// tryCheckpoints takes the first of the list that is whole. A file that is missing is damage only at
-// the last try.
+// tryCheckpoints takes the first of the list that is whole. A file that is missing is damage at
+// the last try only.
 func (st *State) tryCheckpoints(n int, writing, last bool) error {
 	list, err := st.Dir.Checkpoints()
 	if err != nil {
