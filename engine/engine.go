@@ -8,6 +8,9 @@ const Ruleset = 1
 // Format is the version of the canonical bytes of entries.
 const Format = 1
 
+// StateFormat is the version of the canonical bytes of the state (AppendGlobals, EachAccount).
+const StateFormat = 1
+
 // maxInvoices bounds the effects of one step of Apply.
 const maxInvoices = 1000
 
@@ -31,6 +34,7 @@ type Engine struct {
 	retire  dueHeap  // closed periods that the floor will drop
 	closeTo Micros   // of the current entry: closes up to it need no grace
 	dirty   []uint64 // buckets changed since the last Digester.Update, as a set
+	watched map[string]bool
 
 	scratch
 }
@@ -40,11 +44,13 @@ type Effects struct {
 	Rejections []Rejection // by rising Seq
 	Invoices   []*Invoice  // by (end, account, subscription, kind)
 	Refusals   []Refusal
+	Uses       []Use // of watched accounts (Engine.Watch), by rising Seq
 }
 
 // Reset empties the effects and keeps the memory.
 func (f *Effects) Reset() {
 	f.Rejections, f.Invoices, f.Refusals = f.Rejections[:0], f.Invoices[:0], f.Refusals[:0]
+	f.Uses = f.Uses[:0]
 }
 
 // Refusal is a control entry, or a part of one, that has no effect, and why. The sequencer checks

@@ -26,6 +26,7 @@ type scratch struct {
 	dedupe   bool // of the batch's source
 	ids      []uint32
 	number   []byte
+	uses     []Use // of watched accounts
 }
 
 const notMine Reason = 255
@@ -56,9 +57,10 @@ func (e *Engine) rows(first Seq, b *Batch, fx *Effects) {
 	e.admit(b)
 	for i := range e.cands {
 		if c := &e.cands[i]; e.reasons[c.row] == Accepted {
-			e.foldRow(b, c)
+			e.foldRow(first, b, c)
 		}
 	}
+	fx.Uses = append(fx.Uses, e.uses...)
 	s := &e.sources[src]
 	for row, reason := range e.reasons {
 		if reason == notMine {
@@ -86,6 +88,7 @@ func (e *Engine) prepare(b *Batch) {
 	e.slotOf = fill(e.slotOf, len(e.terms), -1)
 	e.reasons = fill(e.reasons, b.Len, notMine)
 	e.cands, e.hits = e.cands[:0], e.hits[:0]
+	e.uses = e.uses[:0]
 }
 
 // fill returns s with n elements of value v.
@@ -262,18 +265,18 @@ func (e *Engine) countKey(k *Key) {
 }
 
 // foldRow adds an accepted row to all its folds.
-func (e *Engine) foldRow(b *Batch, c *candidate) {
+func (e *Engine) foldRow(first Seq, b *Batch, c *candidate) {
 	r := &e.routes[c.route]
 	e.touch(r.bucket)
 	if !e.owners.at(r.owner).used {
 		e.owners.mut(r.owner).used = true
 	}
 	for l := r.legs; l < r.legsEnd; l++ {
-		e.foldLeg(b, c, l)
+		e.foldLeg(first, b, c, l)
 	}
 }
 
-func (e *Engine) foldLeg(b *Batch, c *candidate, l int32) {
+func (e *Engine) foldLeg(first Seq, b *Batch, c *candidate, l int32) {
 	counted := false
 	for _, h := range e.hits[c.hits:c.hitsEnd] {
 		if h.leg != l {
@@ -291,6 +294,9 @@ func (e *Engine) foldLeg(b *Batch, c *candidate, l int32) {
 		s := e.series.mut(e.seriesOf(period, m.index, group))
 		v, _ := m.value(int(c.row))
 		s.fold.add(m.meter.Aggregate, v)
+		if e.watched != nil {
+			e.use(first+Seq(c.row), &e.legs[l], m, group, v)
+		}
 	}
 }
 

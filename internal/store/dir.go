@@ -171,7 +171,7 @@ func open(fs FS, o Options) (*Dir, error) {
 	if err := o.checkFree(fs, "."); err != nil {
 		return nil, err
 	}
-	for _, name := range []string{journalDir, controlDir} {
+	for _, name := range []string{journalDir, controlDir, archiveDir} {
 		if err := removeTemps(fs, name); err != nil {
 			return nil, err
 		}
@@ -305,6 +305,9 @@ func segmentHeader(g *Genesis, first engine.Seq) *logHeader {
 // removeTemps clears what a crash left of files that were never finished.
 func removeTemps(fs FS, dir string) error {
 	names, err := fs.ReadDir(dir)
+	if isNotExist(err) && dir == archiveDir {
+		return nil // made with the first file
+	}
 	if err != nil {
 		return fmt.Errorf("open state: %w", err)
 	}

@@ -120,6 +120,18 @@ func (j *Journal) Append(first engine.Seq, count engine.Seq, payload []byte) err
 	return nil
 }
 
+// Roll ends the last segment, unless it holds nothing, so that the archive can take it. The next
+// entry begins a new one.
+func (j *Journal) Roll() error {
+	if j.err != nil {
+		return j.err
+	}
+	if j.log.entries <= logHeaderSize {
+		return nil
+	}
+	return j.roll()
+}
+
 // Sync makes everything appended durable: the group commit.
 func (j *Journal) Sync() error {
 	if j.err != nil {
