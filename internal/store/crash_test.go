@@ -62,6 +62,11 @@ func (h *history) append(j *store.Journal, rng *rand.Rand, n int) error {
 					return err
 				}
 			}
+			if rng.IntN(6) == 0 {
+				if err := errors.Join(j.Roll(), j.Roll()); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	return nil
