@@ -1,0 +1,189 @@
+package formats_test
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/parquet-go/parquet-go"
+
+	"billctl/engine"
+	"billctl/formats"
+)
+
+// smallArchive is a file with every kind of column.
+func smallArchive(t *testing.T) ([]byte, *formats.ArchiveInfo, []*engine.Entry) {
+	entries := usageEntries(t, 120, 50)
+	last := entries[len(entries)-1]
+	seq := last.Seq + last.Seqs()
+	entries = append(entries,
+		&engine.Entry{Seq: seq, At: last.At, Body: &engine.Mark{}},
+		&engine.Entry{Seq: seq + 1, At: last.At, Body: &engine.Seal{Of: seq}})
+	file, info := archived(t, entries)
+	return file, info, entries
+}
+
+// TestArchiveFlippedBytes flips bits of every byte of a file, one after the other. Either the file
+// is refused, or nothing that is read has changed.
+func TestArchiveFlippedBytes(t *testing.T) {
+	file, info, entries := smallArchive(t)
+	var want [][]byte
+	for _, e := range entries {
+		want = append(want, normal(e))
+	}
+	const seed = 5
+	r := rand.New(rand.NewPCG(seed, 5))
+	refused, same, content := 0, 0, 0
+	for at := range file {
+		flip := byte(1) << r.IntN(8)
+		if r.IntN(3) == 0 {
+			flip = byte(1 + r.IntN(255))
+		}
+		file[at] ^= flip
+		got, out, err := readArchive(file, false)
+		switch {
+		case err != nil:
+			refused++
+			var fault *formats.FileError
+			if !errors.As(err, &fault) {
+				t.Errorf("byte %d ^ %#x: %v is no *FileError", at, flip, err)
+			}
+		case got == *info && slices.EqualFunc(out, want, bytes.Equal):
+			same++
+		default:
+			if _, _, err := readArchive(file, true); err != nil {
+				content++
+				t.Logf("byte %d ^ %#x: only the content's digest tells", at, flip)
+				break
+			}
+			t.Errorf("seed %d: byte %d ^ %#x: the file says something else\n%+v\n%+v", seed, at, flip,
+				got, *info)
+		}
+		file[at] ^= flip
+	}
+	t.Logf("%d bytes: %d refused, %d by the digest of the content only, %d without a change",
+		len(file), refused, content, same)
+	if content > 0 || refused < len(file)/2 {
+		t.Error("too few are refused")
+	}
+}
+
+func TestArchiveTruncated(t *testing.T) {
+	file, _, _ := smallArchive(t)
+	for size := range file {
+		if _, _, err := readArchive(file[:size], false); err == nil {
+			t.Errorf("a file cut to %d of %d bytes is read", size, len(file))
+		}
+	}
+}
+
+// rewritten writes a file anew as another program would: without our metadata, with other row
+// groups, all columns optional.
+func rewritten(t *testing.T, file []byte, name string, group int) []byte {
+	t.Helper()
+	in, err := parquet.OpenFile(bytes.NewReader(file), int64(len(file)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	columns := parquet.Group{}
+	for _, f := range in.Schema().Fields() {
+		columns[f.Name()] = parquet.Compressed(parquet.Optional(parquet.Leaf(f.Type())), &parquet.Snappy)
+	}
+	schema := parquet.NewSchema(name, columns)
+	var out bytes.Buffer
+	w := parquet.NewWriter(&out, schema, parquet.MaxRowsPerRowGroup(int64(group)))
+	for _, g := range in.RowGroups() {
+		conv, err := parquet.Convert(schema, in.Schema())
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows := parquet.ConvertRowGroup(g, conv).Rows()
+		if _, err := parquet.CopyRows(w, rows); err != nil {
+			t.Fatal(err)
+		}
+		if err := rows.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func TestArchiveRewritten(t *testing.T) {
+	for seed := range uint64(60) {
+		g := newEntryGen(seed)
+		g.paths = slices.DeleteFunc(g.paths, func(p string) bool { return p == "data." })
+		entries := g.entries()
+		file, info := archived(t, entries)
+		anew := rewritten(t, file, "other", 1+g.IntN(100))
+		got, out, err := readArchive(anew, true)
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		want := formats.ArchiveInfo{First: info.First, Last: info.Last, Bytes: int64(len(anew))}
+		if got != want {
+			t.Fatalf("seed %d: info %+v, want %+v", seed, got, want)
+		}
+		sameEntries(t, out, entries)
+	}
+}
+
+// TestArchiveSchema looks at a file as any program that reads Parquet sees it.
+func TestArchiveSchema(t *testing.T) {
+	entries := usageEntries(t, 1000, 300)
+	file, info := archived(t, entries)
+	in, err := parquet.OpenFile(bytes.NewReader(file), int64(len(file)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in.NumRows() != int64(info.Last-info.First)+1 {
+		t.Errorf("%d rows of the numbers %d to %d", in.NumRows(), info.First, info.Last)
+	}
+	var names []string
+	for _, f := range in.Schema().Fields() {
+		names = append(names, f.Name())
+	}
+	want := "seq entry at kind source type subject id time time_defaulted origin partition offset " +
+		"digest"
+	if got := strings.Join(names, " "); !strings.HasPrefix(got, want+" data.") ||
+		!strings.HasSuffix(got, " rest control fault raw size") {
+		t.Errorf("columns %s", got)
+	}
+}
+
+// TestArchiveWithoutMetadata shows that a file of ours that has lost its metadata is damaged, and
+// not a file of another program.
+func TestArchiveWithoutMetadata(t *testing.T) {
+	file, _, _ := smallArchive(t)
+	for name, good := range map[string]bool{"billctl": false, "other": true} {
+		_, _, err := readArchive(rewritten(t, file, name, 1000), false)
+		var fault *formats.FileError
+		if good && err != nil || !good && !errors.As(err, &fault) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestArchiveOfOthers(t *testing.T) {
+	type row struct {
+		Name string `parquet:"name"`
+		Seq  int64  `parquet:"seq"`
+	}
+	var out bytes.Buffer
+	if err := parquet.Write(&out, []row{{"a", 1}}); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := readArchive(out.Bytes(), false)
+	var fault *formats.FileError
+	if !errors.As(err, &fault) || fault.Reason != "it is no archive file" || fault.Hint == "" {
+		t.Fatalf("got %v", err)
+	}
+	if _, _, err := readArchive([]byte("PAR1 nothing PAR1"), false); !errors.As(err, &fault) {
+		t.Fatalf("got %v", err)
+	}
+}
