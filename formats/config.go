@@ -25,7 +25,8 @@ type Config struct {
 		Every time.Duration // above 0; 10 s by default
 		Bytes int64         // of the journal, above 0; 64 MiB by default
 	}
-	Shards int // of the engine; 0: one. The result does not depend on it
+	KeepJournal bool // journal segments stay although the archive holds them; false by default
+	Shards      int  // of the engine; 0: one. The result does not depend on it
 }
 
 // SourceConfig says where events are read and how.
@@ -101,7 +102,7 @@ func (r *configReader) file(doc *node) {
 			"listen is not known yet")
 	}
 	keys := []string{"state", "catalog", "grace", "reopen", "horizon", "max_future", "sources",
-		"sinks", "checkpoint", "shards"}
+		"sinks", "checkpoint", "archive", "shards"}
 	if doc.child("listen") != nil {
 		keys = append(keys, "listen") // reported above
 	}
@@ -124,6 +125,7 @@ func (r *configReader) file(doc *node) {
 		r.sink(n)
 	}
 	r.checkpoint(f.get("checkpoint"))
+	r.archive(f.get("archive"))
 	if n := f.get("shards"); n != nil {
 		r.out.Shards, _ = f.whole(n, "shards", 1, maxShards)
 	}
@@ -205,21 +207,32 @@ func (r *configReader) source(n *node) {
 	}
 	r.duration(f, "disorder", &s.Disorder, 0)
 	r.duration(f, "idle", &s.Idle, 0)
-	s.Format = FormatOf(s.Tail)
-	words := []string{"", "ndjson", "csv", "tsv"} // by Format
-	if word, ok := f.word(f.get("format"), "format", words[1:]...); ok {
-		s.Format = Format(slices.Index(words, word))
-	}
+	r.format(f, &s)
 	if n := f.get("dedupe"); n != nil {
 		s.Dedupe = f.flag(n, "dedupe")
 	}
 	if m := f.get("mapping"); m != nil {
 		s.Mapping = r.mapping(m)
-	} else if s.Format != NDJSON {
+	} else if s.Format != NDJSON && !s.Format.Columns() {
 		r.faults.add(n.at, "say which columns make the event: mapping: {id: ..., type: ..., ...}",
-			"source %s reads %s without a mapping", s.Name, words[s.Format])
+			"source %s reads %s without a mapping", s.Name, s.Format)
 	}
 	r.out.Sources = append(r.out.Sources, s)
+}
+
+// format finds the format of a source. What is written is for files whose names say nothing, and
+// files of columns are refused: they have no end that can be followed.
+func (r *configReader) format(f *fields, s *SourceConfig) {
+	s.Format = FormatOf(s.Tail)
+	at := f.get("tail")
+	words := []string{"", "ndjson", "csv", "tsv", "parquet", "arrow"} // by Format
+	if word, ok := f.word(f.get("format"), "format", words[1:]...); ok {
+		at = f.get("format")
+		s.Format = Format(slices.Index(words, word))
+	}
+	if s.Format.Columns() {
+		r.faults.add(at.at, "bill finished files with billctl rate", "%s can't be followed", s.Format)
+	}
 }
 
 // name reads the name of a source or a sink, which no other has.
@@ -271,6 +284,17 @@ func (r *configReader) checkpoint(n *node) {
 		return
 	}
 	r.out.Checkpoint.Bytes = size
+}
+
+// archive reads what becomes of journal segments that the archive holds.
+func (r *configReader) archive(n *node) {
+	f := fieldsOf(r.faults, n, "archive", "trim")
+	if f == nil {
+		return
+	}
+	if t := f.get("trim"); t != nil {
+		r.out.KeepJournal = !f.flag(t, "trim")
+	}
 }
 
 // parseSize reads "64MiB": a whole number of B, KiB, MiB or GiB, or of bytes without a unit.

@@ -13,12 +13,36 @@ import (
 // Format is how the rows of usage files are written.
 type Format uint8
 
-// The formats. In CSV and TSV the first line is the header.
+// The formats. In CSV and TSV the first line is the header. Files of columns are read by OpenRows
+// and not by a Decoder.
 const (
-	NDJSON Format = 1
-	CSV    Format = 2 // RFC 4180; the mapping may name another delimiter than the comma
-	TSV    Format = 3 // CSV with tabs
+	NDJSON  Format = 1
+	CSV     Format = 2 // RFC 4180; the mapping may name another delimiter than the comma
+	TSV     Format = 3 // CSV with tabs
+	Parquet Format = 4 // a file of columns
+	Arrow   Format = 5 // a file of columns: Arrow IPC, as a file or a stream
 )
+
+// String returns the format's name for people and configurations.
+func (f Format) String() string {
+	switch f {
+	case NDJSON:
+		return "ndjson"
+	case CSV:
+		return "csv"
+	case TSV:
+		return "tsv"
+	case Parquet:
+		return "Parquet"
+	case Arrow:
+		return "Arrow"
+	}
+	return fmt.Sprintf("format %d", uint8(f))
+}
+
+// Columns reports whether files of the format are files of columns, which OpenRows reads. They are
+// complete when they can be read at all, so they can't be followed.
+func (f Format) Columns() bool { return f == Parquet || f == Arrow }
 
 // FormatOf returns the format of a file by the end of its name, with or without one of gzip or
 // zstd after it. Every name that does not say otherwise is NDJSON.
@@ -32,6 +56,10 @@ func FormatOf(name string) Format {
 		return CSV
 	case ".tsv":
 		return TSV
+	case ".parquet":
+		return Parquet
+	case ".arrow", ".arrows", ".feather", ".ipc":
+		return Arrow
 	}
 	return NDJSON
 }
@@ -66,9 +94,13 @@ type Decoder struct {
 
 // NewDecoder returns a decoder for the rows of a source; source is its name in the configuration.
 // Without a mapping the rows are CloudEvents, and the format has to be NDJSON. It fails if the
-// mapping is not valid, or if the format needs one.
+// mapping is not valid, if the format needs one, or if it is one of columns.
 func NewDecoder(format Format, source string, m *Mapping) (*Decoder, error) {
 	d := &Decoder{format: format, source: source, mapping: m}
+	if format.Columns() {
+		return nil, fmt.Errorf("decode source %s: %s can't be followed: "+
+			"bill finished files with billctl rate", source, format)
+	}
 	if format < NDJSON || format > TSV {
 		return nil, fmt.Errorf("decode source %s: format %d is not known", source, format)
 	}
