@@ -70,6 +70,7 @@ type Terms struct {
 	Start, End         Micros // of the period, as far as the subscription covers it
 	FullStart, FullEnd Micros // of the calendar period
 	Days, FullDays     int64  // calendar days in each
+	StartDate          string // of Start, as keys of documents have it
 }
 
 // Terms returns the terms of the period of a subscription that begins at an instant; false if there
@@ -83,7 +84,7 @@ func (v *View) Terms(account, subscription string, start Micros) (Terms, bool) {
 	out := Terms{Plan: t.plan, Prices: t.prices}
 	out.Start, out.End, out.FullStart, out.FullEnd = s.around(b, start)
 	z := s.zones[s.accounts.at(b.account).zone]
-	out.Zone = z.Name
+	out.Zone, out.StartDate = z.Name, z.dateText(out.Start)
 	out.Days, out.FullDays = z.days(out.Start, out.End), z.days(out.FullStart, out.FullEnd)
 	return out, true
 }
@@ -101,6 +102,90 @@ func (v *View) Rate(account, subscription string, start Micros, usage []Usage) [
 	in.Usage = usage
 	in.Period = lineSpan{t.prices, from, end, fullStart, fullEnd}
 	return rateLines(in)
+}
+
+// Issued reports whether the state has decided on the document of a subscription that has this
+// start date in its key: then it is issued, or never will be. Of corrections it knows the last.
+func (v *View) Issued(account, subscription, date string, kind DocumentKind) bool {
+	s := v.shardOf(account)
+	i := s.findAccount(account)
+	if i < 0 {
+		return false
+	}
+	found := false
+	for _, index := range s.accounts.at(i).subs {
+		b := s.subs.at(index)
+		if b.Key != subscription {
+			continue
+		}
+		z := s.zones[s.accounts.at(i).zone]
+		if kind == StartInvoice && b.started && z.dateText(b.From) == date {
+			return true
+		}
+		s.eachClosed(b, func(start Micros) bool {
+			found = found || z.dateText(start) == date && (kind == PeriodInvoice || b.corrected)
+			return !found
+		})
+	}
+	return found && kind != StartInvoice
+}
+
+// DecidedIn returns how many periods that begin in a month ("2026-04"), or in one behind it, are
+// closed, and how many invoices of first flat amounts in advance were issued to subscriptions that
+// begin in the month and have no closed period.
+func (v *View) DecidedIn(month string) (closed, started int) {
+	for _, s := range v.shards {
+		for i := range s.accounts.len() {
+			a := s.accounts.at(i)
+			monthOf := func(t Micros) string { return s.zones[a.zone].dateText(t)[:len(month)] }
+			for _, index := range a.subs {
+				b := s.subs.at(index)
+				s.eachClosed(b, func(start Micros) bool {
+					if monthOf(start) < month {
+						return false
+					}
+					closed++
+					return true
+				})
+				if b.issued > 0 && b.next <= b.From && monthOf(b.From) == month {
+					started++
+				}
+			}
+		}
+	}
+	return closed, started
+}
+
+// eachClosed calls f with the starts of the subscription's closed periods, falling, until it
+// returns false.
+func (s *state) eachClosed(b *sub, f func(start Micros) bool) {
+	for t := min(b.next, b.To); t > b.From; {
+		start, _, _, _ := s.around(b, t-1)
+		if !f(start) {
+			return
+		}
+		t = start
+	}
+}
+
+// Usage returns the usage of the period of a subscription that begins at an instant, by meter and
+// group; none if no usage counted, or if the period was forgotten.
+func (v *View) Usage(account, subscription string, start Micros) []Usage {
+	s, b := v.subscription(account, subscription, start)
+	if b == nil {
+		return nil
+	}
+	return s.usage(s.retained(b, start))
+}
+
+// Advance returns the flat amounts that are billed in advance for the period of a subscription that
+// begins at an instant, as its start invoice or the invoice of the period before has them.
+func (v *View) Advance(account, subscription string, start Micros) []Line {
+	s, b := v.subscription(account, subscription, start)
+	if b == nil {
+		return nil
+	}
+	return s.advanceLines(b, start)
 }
 
 // subscription returns the subscription with a key that covers an instant, nil if there is none.

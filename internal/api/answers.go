@@ -14,9 +14,10 @@ type Position struct {
 	Journal         string   `json:"journal"`
 	Seq             uint64   `json:"seq"`
 	At              *string  `json:"at"`
-	Watermark       *string  `json:"watermark"`        // null before the first
-	CompleteThrough *string  `json:"complete_through"` // event times before it are all counted
-	Status          string   `json:"status"`           // live, catching_up, frozen, read_only
+	Watermark       *string  `json:"watermark"`         // null before the first
+	CompleteThrough *string  `json:"complete_through"`  // event times before it are all counted
+	Status          string   `json:"status"`            // live, catching_up, frozen, read_only, as_of
+	Opening         string   `json:"opening,omitempty"` // month of the opening, with as_of
 	Frozen          bool     `json:"frozen"`
 	Sources         []Source `json:"sources"`
 }
@@ -261,6 +262,9 @@ func makePosition(d *live.Desk, v *engine.View) Position {
 		Journal: hex.EncodeToString(s.Journal[:]), Seq: uint64(s.Seq), At: instant(s.At),
 		Watermark: instant(s.Watermark), CompleteThrough: instant(s.Watermark),
 		Frozen: s.Frozen, Status: "read_only", Sources: []Source{},
+	}
+	if o := d.AsOf(); o != nil {
+		p.Status, p.Opening = "as_of", o.Month
 	}
 	m, _, running := d.Live()
 	if !running {

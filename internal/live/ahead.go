@@ -2,32 +2,37 @@ package live
 
 import (
 	"billctl/engine"
-	"billctl/internal/store"
 )
 
-// ahead reads and decodes the entries of a journal in a goroutine of its own, a few before they
+// ahead reads and decodes the entries of a history in a goroutine of its own, a few before they
 // are asked for, so that another processor does this work while entries are applied.
 type ahead struct {
 	entries chan decoded
 	stop    chan struct{}
 }
 
-// decoded is an entry, or why there is none.
+// decoded is an entry and where it was read, or why there is none.
 type decoded struct {
-	entry *engine.Entry
-	err   error
+	entry   *engine.Entry
+	place   Place
+	altered []int // rows whose digest does not fit; looked for in archive files only
+	err     error
 }
 
-// readAhead begins to read. The reader is the goroutine's until close returns.
-func readAhead(r *store.JournalReader) *ahead {
+// readAhead begins to read. The entries are the goroutine's until close returns, which closes them.
+func readAhead(r *Entries) *ahead {
 	a := &ahead{entries: make(chan decoded, 2), stop: make(chan struct{})}
 	go func() {
 		defer close(a.entries)
+		defer r.Close() // read only
+		var digests []uint64
 		for {
 			var d decoded
-			frame, err := r.Next()
-			if d.err = err; err == nil {
-				d.entry, d.err = decodeFrame(&frame)
+			d.entry, d.err = r.Next()
+			d.place = r.Place()
+			if b, ok := batchOf(d.entry); ok && r.Archived() {
+				// The frames of the journal have checksums, a file of the archive was anywhere.
+				d.altered, digests = alteredRows(b, digests)
 			}
 			select {
 			case a.entries <- d:
@@ -42,11 +47,16 @@ func readAhead(r *store.JournalReader) *ahead {
 	return a
 }
 
-// next returns the next entry; not to be called again after an error.
-func (a *ahead) next() (*engine.Entry, error) {
-	d := <-a.entries
-	return d.entry, d.err
+func batchOf(e *engine.Entry) (*engine.Batch, bool) {
+	if e == nil {
+		return nil, false
+	}
+	b, ok := e.Body.(*engine.Batch)
+	return b, ok
 }
+
+// next returns the next entry; not to be called again after an error.
+func (a *ahead) next() decoded { return <-a.entries }
 
 // close ends the goroutine and waits for its end.
 func (a *ahead) close() {

@@ -77,7 +77,7 @@ func (r *Run) advance() error {
 		}
 	}
 	due := running-r.markedAt >= r.opts.CheckpointEvery ||
-		r.journal.Bytes()-r.marked >= r.opts.CheckpointBytes
+		r.journal.Bytes()-r.marked >= r.opts.CheckpointBytes || r.opens()
 	if due && !r.saving && r.next-1 > r.sealed {
 		return r.mark()
 	}
@@ -132,6 +132,8 @@ func (r *Run) Closed() bool { return r.closed }
 type saved struct {
 	mark             engine.Seq
 	billing, journal engine.Digest
+	opening          *store.Staged // that waits for the seal; nil: none
+	month            engine.Micros // end of the opening's month
 	err              error
 }
 
@@ -147,6 +149,14 @@ func (r *Run) mark() error {
 	}
 	_, r.markedAt = r.opts.Clock.Now()
 	r.marked = r.journal.Bytes()
+	opens := r.opens()
+	if opens {
+		// What lies before the month ends its segment here, so that it can go to the archive, and
+		// who has the opening needs nothing of it.
+		if err := r.journal.Roll(); err != nil {
+			return err
+		}
+	}
 	if err := r.st.Outbox.Sync(); err != nil {
 		return err
 	}
@@ -154,13 +164,13 @@ func (r *Run) mark() error {
 	keys := r.st.Shards.drain()
 	outbox := r.st.Outbox.End()
 	r.saving = true
-	r.beside(func() { r.saved <- r.save(keys, outbox) })
+	r.beside(func() { r.saved <- r.save(keys, outbox, opens) })
 	return nil
 }
 
 // save hashes and writes the pinned picture. It runs beside the loop, which does not touch the
 // prover meanwhile.
-func (r *Run) save(keys [][]engine.Key, outbox int64) saved {
+func (r *Run) save(keys [][]engine.Key, outbox int64, opens bool) saved {
 	p := r.st.prover
 	s := saved{mark: p.mark}
 	if s.err = p.view.CheckControls(); s.err != nil {
@@ -172,10 +182,15 @@ func (r *Run) save(keys [][]engine.Key, outbox int64) saved {
 	if standing.Floor > engine.MinTime {
 		minDay = engine.DayOf(standing.Floor)
 	}
-	_, s.err = r.st.Dir.WriteCheckpoint(store.CheckpointMeta{
+	var info *store.CheckpointInfo
+	info, s.err = r.st.Dir.WriteCheckpoint(store.CheckpointMeta{
 		Journal: standing.Journal, Seq: p.mark, At: standing.At, Billing: s.billing,
 		JournalDigest: s.journal, MinDay: minDay, Outbox: outbox, Base: r.st.base,
 	}, func(w io.Writer) error { return writeState(w, p.view) }, keys)
+	if s.err == nil && opens {
+		s.month = monthEnd(newest(p.view))
+		s.opening, s.err = stageOpening(r.st.Dir, *info, p.view)
+	}
 	p.view = nil
 	return s
 }
@@ -192,6 +207,13 @@ func (r *Run) seal(s saved) error {
 		return err
 	}
 	r.chain = seal.Chain()
+	if s.opening != nil {
+		if err := s.opening.Commit(); err != nil {
+			return err
+		}
+		r.month = s.month
+	}
+	r.wakeArchivist() // segments may be finished, and checkpoints have moved on
 	if r.next-2 == s.mark {
 		r.sealed = r.next - 1 // nothing but the seal since the mark
 	}

@@ -23,7 +23,10 @@ func TestGoldenJournals(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				a, err := Replay(t.Context(), openGolden(t, golden), shards, nil, nil)
+				a, err := Replay(t.Context(), journalOf(openGolden(t, golden)), ReplayOptions{Shards: shards})
+				if err == nil {
+					err = a.Diverged
+				}
 				if err != nil {
 					t.Fatal(err)
 				}

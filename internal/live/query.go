@@ -10,6 +10,7 @@ import (
 
 	"billctl/engine"
 	"billctl/engine/decimal"
+	"billctl/formats"
 	"billctl/internal/store"
 )
 
@@ -19,6 +20,7 @@ type Desk struct {
 	st   *State
 	run  *Run // nil: the directory is read only
 	view *engine.View
+	asOf *formats.OpeningInfo // nil: the answers show what is there now
 }
 
 // Desk returns the desk of a running process.
@@ -99,6 +101,9 @@ type Document struct {
 // Document returns an issued document; false if there is none with this key.
 func (d *Desk) Document(key string) (Document, bool, error) {
 	rec, _, found, err := d.st.Outbox.Find(key)
+	if rec.Seq > d.through() {
+		return Document{}, false, err // it was issued later
+	}
 	return Document{rec.Key, rec.Account, rec.Seq, rec.Body}, found, err
 }
 
@@ -114,6 +119,9 @@ func (d *Desk) Documents(f func(Document) bool) error {
 		}
 		if err != nil {
 			return err
+		}
+		if rec.Seq > d.through() {
+			return nil
 		}
 		if rec.Kind == store.DocumentRecord && !f(Document{rec.Key, rec.Account, rec.Seq, rec.Body}) {
 			return nil
@@ -153,7 +161,7 @@ type RowFilter struct {
 }
 
 // Rows returns the rows that pass the filter, by rising Seq, and whether there are more. It reads
-// the journal from its start: the time it takes grows with the journal.
+// the journal, and the archive before it, from the first row: the time it takes grows with them.
 func (d *Desk) Rows(ctx context.Context, f RowFilter) (rows []Row, more bool, err error) {
 	v, err := d.View(ctx)
 	if err != nil {
@@ -162,23 +170,19 @@ func (d *Desk) Rows(ctx context.Context, f RowFilter) (rows []Row, more bool, er
 	end := v.Standing().Seq
 	reasons := &reasonReader{r: d.st.Outbox.Read(0)}
 	defer reasons.r.Close() // read only
-	r := d.st.Dir.Read(1)
+	r := journalOf(d.st.Dir).Read(1)
 	defer r.Close() // read only
+	r.wants = func(frame *store.Frame) bool {
+		if f.Seq != 0 {
+			return frame.First > end || f.Seq >= frame.First && f.Seq < frame.First+frame.Count
+		}
+		return frame.First > end || f.ID == "" || bytes.Contains(frame.Payload, []byte(f.ID))
+	}
 	for ctx.Err() == nil {
-		frame, err := r.Next()
-		if errors.Is(err, io.EOF) || err == nil && frame.First > end {
+		e, err := r.Next()
+		if errors.Is(err, io.EOF) || err == nil && e.Seq > end {
 			return rows, false, nil
 		}
-		if err != nil {
-			return nil, false, err
-		}
-		if f.Seq != 0 && (f.Seq < frame.First || f.Seq >= frame.First+frame.Count) {
-			continue
-		}
-		if f.ID != "" && !bytes.Contains(frame.Payload, []byte(f.ID)) {
-			continue
-		}
-		e, err := decodeFrame(&frame)
 		if err != nil {
 			return nil, false, err
 		}

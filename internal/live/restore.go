@@ -140,18 +140,14 @@ func corrupt(path string, err error) error {
 }
 
 func (st *State) applyTail(writing bool, progress func(engine.Seq)) error {
-	r := st.Dir.Read(st.Shards.Seq() + 1)
+	r := journalOf(st.Dir).Read(st.Shards.Seq() + 1)
 	defer r.Close() // read only
 	st.chain = st.Shards.Pin().Standing().LastSeal
 	for n := 0; ; n++ {
-		frame, err := r.Next()
+		e, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		if err != nil {
-			return err
-		}
-		e, err := decodeFrame(&frame)
 		if err != nil {
 			return err
 		}

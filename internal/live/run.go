@@ -30,6 +30,7 @@ type Options struct {
 	CheckpointEvery time.Duration // 0: 10 s
 	CheckpointBytes int64         // of journal; 0: 64 MiB
 	BatchRows       int           // 0: engine.MaxRows
+	KeepJournal     bool          // segments stay although the archive holds them
 
 	// Refused is told why a control file was refused, in the loop's goroutine; nil: nobody.
 	Refused func(name, why string)
@@ -64,6 +65,7 @@ type Run struct {
 	fed       chan struct{}           // closed when every feed has ended
 	stopFeeds context.CancelFunc      // ends reading; what was read still comes
 	couriers  []*courier
+	archivist *archivist
 
 	next    engine.Seq
 	at      engine.Micros // of the last entry
@@ -82,6 +84,7 @@ type Run struct {
 	closed   bool          // CloseAt was done
 	quiet    bool          // nothing was appended since the last tick
 	highAt   time.Duration
+	month    engine.Micros // end of the month of the newest opening; Past before the first
 	looked   time.Duration // when control files were looked for last
 
 	mu      sync.Mutex
@@ -103,6 +106,7 @@ type Metrics struct {
 	Journal    engine.Digest // of the checkpoint's seal
 	Sources    []SourceStatus
 	Notices    []string // the newest last, at most 20
+	Archive    ArchiveStatus
 }
 
 // SourceStatus is how far one source was read.
@@ -137,9 +141,16 @@ func NewRun(opts Options) (*Run, error) {
 		next: standing.Seq + 1, at: standing.At, chain: standing.LastSeal, frozen: standing.Frozen,
 		sealed: standing.Seq,
 	}
+	r.archivist = &archivist{
+		dir: opts.State.Dir, keep: opts.KeepJournal, wake: make(chan struct{}, 1), say: r.say,
+		note: r.noteArchive,
+	}
 	r.metrics.Started, _ = opts.Clock.Now()
 	if standing.Seq > r.st.Checkpoint+1 {
 		r.sealed = 0 // the journal goes on behind the last checkpoint and its seal
+	}
+	if err := r.findMonth(); err != nil {
+		return nil, err
 	}
 	if err := r.openSources(); err != nil {
 		return nil, err
@@ -205,6 +216,9 @@ func (r *Run) Do(ctx context.Context) error {
 	for _, c := range r.couriers {
 		wg.Go(func() { c.run(work) })
 	}
+	archiving, stopArchive := context.WithCancel(work)
+	archived := make(chan struct{})
+	go func() { r.archivist.run(archiving); close(archived) }()
 	err := r.loop(ctx)
 	if err == nil {
 		err = r.finish()
@@ -215,6 +229,11 @@ func (r *Run) Do(ctx context.Context) error {
 	}
 	if err == nil && ctx.Err() == nil {
 		r.awaitCouriers(ctx)
+	}
+	stopArchive()
+	<-archived
+	if err == nil && ctx.Err() == nil {
+		r.endArchive(ctx)
 	}
 	cancel()
 	wg.Wait()

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -55,9 +54,13 @@ func (s *Shards) Apply(e *engine.Entry, emit func(*engine.Effects) error) error 
 	for i := range s.steps {
 		s.merged.Rejections = append(s.merged.Rejections, s.steps[i].fx.Rejections...)
 		s.merged.Refusals = append(s.merged.Refusals, s.steps[i].fx.Refusals...)
+		s.merged.Uses = append(s.merged.Uses, s.steps[i].fx.Uses...)
 	}
 	if len(s.steps) > 1 {
 		slices.SortFunc(s.merged.Rejections, func(a, b engine.Rejection) int {
+			return cmp.Compare(a.Seq, b.Seq)
+		})
+		slices.SortStableFunc(s.merged.Uses, func(a, b engine.Use) int {
 			return cmp.Compare(a.Seq, b.Seq)
 		})
 		slices.SortFunc(s.merged.Refusals, func(a, b engine.Refusal) int {
@@ -66,7 +69,8 @@ func (s *Shards) Apply(e *engine.Entry, emit func(*engine.Effects) error) error 
 	}
 	for {
 		more := s.merge()
-		if len(s.merged.Rejections)+len(s.merged.Refusals)+len(s.merged.Invoices) > 0 {
+		if len(s.merged.Rejections)+len(s.merged.Refusals)+len(s.merged.Invoices)+
+			len(s.merged.Uses) > 0 {
 			if err := emit(&s.merged); err != nil {
 				return err
 			}
@@ -196,36 +200,19 @@ type byteReader interface {
 
 // readState restores the shards, which are new, from what writeState wrote.
 func (s *Shards) readState(r byteReader) error {
-	var buf []byte
-	for first := true; ; first = false {
-		n, err := binary.ReadUvarint(r)
-		if err != nil {
-			return fmt.Errorf("read state: %w", err)
-		}
-		if n > engine.MaxEntry {
-			return errors.New("read state: record is too long")
-		}
-		buf = slices.Grow(buf[:0], int(n))[:n]
-		if _, err := io.ReadFull(r, buf); err != nil {
-			return fmt.Errorf("read state: %w", err)
-		}
-		if n == 0 {
-			break
-		}
-		for _, e := range s.engines {
-			if first {
-				err = e.RestoreGlobals(buf)
-			} else {
-				err = e.RestoreAccount(buf)
-			}
-			if err != nil {
-				return fmt.Errorf("read state: %w", err)
-			}
-		}
+	first := true
+	err := eachRecord(r, func(record []byte) error {
+		err := s.restoreRecord(record, first)
+		first = false
+		return err
+	})
+	if err != nil {
+		return err
 	}
-	for _, e := range s.engines {
-		e.RestoreDone()
+	if first {
+		return errors.New("read state: it is empty")
 	}
+	s.restored()
 	return nil
 }
 

@@ -35,10 +35,20 @@ func (m *machine) check() error {
 		return err
 	}
 	var got []string
-	audit, err := Replay(context.Background(), dir, 3, func(inv *engine.Invoice) error {
-		got = append(got, fixtures.InvoiceText(inv))
-		return nil
-	}, nil)
+	history, err := OpenHistory(dir)
+	if err != nil {
+		return fmt.Errorf("open history: %w", err)
+	}
+	audit, err := Replay(context.Background(), history, ReplayOptions{
+		Shards: 3,
+		Emit: func(_ *engine.Entry, inv *engine.Invoice) error {
+			got = append(got, fixtures.InvoiceText(inv))
+			return nil
+		},
+	})
+	if err == nil {
+		err = audit.Diverged
+	}
 	if err != nil {
 		return fmt.Errorf("replay: %w", err)
 	}
@@ -57,6 +67,7 @@ func (m *machine) check() error {
 	m.figures[figRows] += m.w.lines
 	m.final = &finalState{entries: entries, billing: audit.Billing, documents: map[string][]string{}}
 	return errors.Join(
+		m.checkArchive(dir, audit),
 		m.checkOutcomes(dir, audit.View, bills, seqs), m.checkSinks(dir), m.checkAnswers(entries),
 		dir.Close())
 }
@@ -77,17 +88,13 @@ func firstDifference(what string, got, want []string) error {
 
 func readEntries(dir *store.Dir) ([]*engine.Entry, error) {
 	var entries []*engine.Entry
-	r := dir.Read(1)
+	r := journalOf(dir).Read(1)
 	defer r.Close() // read only
 	for {
-		frame, err := r.Next()
+		e, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			return entries, nil
 		}
-		if err != nil {
-			return nil, err
-		}
-		e, err := engine.DecodeEntry(bytes.Clone(frame.Payload))
 		if err != nil {
 			return nil, err
 		}

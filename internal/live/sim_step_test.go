@@ -60,7 +60,7 @@ func (m *machine) jump() {
 
 // chance does one of the things that the goroutines of a process do.
 func (m *machine) chance() error {
-	switch m.rng.IntN(9) {
+	switch m.rng.IntN(10) {
 	case 0, 1:
 		return m.read(m.rng.IntN(len(m.parcels)))
 	case 2:
@@ -78,8 +78,18 @@ func (m *machine) chance() error {
 		m.look()
 	case 8:
 		return m.tick()
+	case 9:
+		return m.archive()
 	}
 	return nil
+}
+
+// archive does what the archivist does when it is woken.
+func (m *machine) archive() error {
+	var status ArchiveStatus
+	err := m.r.archivist.catchUp(context.Background(), &status)
+	m.figures[figArchived] += status.Files
+	return err
 }
 
 // sweep does everything that is to be done, and lets some time pass.
@@ -110,6 +120,9 @@ func (m *machine) sweep() (done bool, err error) {
 		if err := m.deliver(i); err != nil {
 			return false, err
 		}
+	}
+	if err := m.archive(); err != nil {
+		return false, err
 	}
 	if m.clock.wall >= m.w.end && m.r.Undelivered() == 0 && !m.r.saving && m.read1() {
 		return true, m.stop()

@@ -75,6 +75,8 @@ const (
 	figAttempts
 	figParked
 	figViews
+	figArchived
+	figOpenings
 	numFigures
 )
 
@@ -86,7 +88,8 @@ func (f *simFigures) add(o *simFigures) {
 
 func (f simFigures) String() string {
 	names := [numFigures]string{"power cuts", "of them in recovery", "kills", "disk errors", "stops",
-		"frozen clocks", "checkpoints", "rows", "documents", "attempts", "parked", "answers"}
+		"frozen clocks", "checkpoints", "rows", "documents", "attempts", "parked", "answers",
+		"archive files", "openings replayed"}
 	parts := make([]string, len(f))
 	for i, n := range f {
 		parts[i] = fmt.Sprintf("%d %s", n, names[i])
@@ -311,6 +314,7 @@ func (m *machine) runOptions(st *State) Options {
 		State: st, Settings: m.w.c.World.Settings, Clock: m.clock, CloseAt: engine.Past,
 		CheckpointEvery: every[m.rng.IntN(len(every))],
 		BatchRows:       []int{1, 3, 7, 0}[m.rng.IntN(4)],
+		KeepJournal:     m.rng.IntN(4) == 0,
 		UntilEOF:        m.w.mode == simFinite && m.up,
 		Say:             func(s string) { m.note("says: %s", s) },
 		ClockOK:         m.calm || m.ending || m.rng.IntN(2) == 0,

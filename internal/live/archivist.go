@@ -1,0 +1,234 @@
+package live
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"billctl/engine"
+	"billctl/formats"
+	"billctl/internal/store"
+)
+
+// archivist turns finished journal segments into archive files, beside the loop. A segment may go
+// when its file was read back and compared, and no checkpoint needs it any more.
+type archivist struct {
+	dir  *store.Dir
+	keep bool // segments stay although the archive holds them
+	wake chan struct{}
+	say  func(string)
+	note func(ArchiveStatus) // what status shows
+}
+
+// ArchiveStatus is how far the journal was archived.
+type ArchiveStatus struct {
+	Through engine.Seq // the last position that the archive holds; 0: nothing yet
+	Files   int        // written by this process
+	Opening engine.Seq // the mark of the newest opening; 0: none yet
+	Failed  string     // why the last try failed; "" if it did not
+}
+
+// archiveRetry is how long the archivist waits after a failure: the journal still holds everything.
+const archiveRetry = time.Minute
+
+// run archives what is finished, now and whenever it is woken, until ctx ends.
+func (a *archivist) run(ctx context.Context) {
+	var status ArchiveStatus
+	for {
+		err := a.catchUp(ctx, &status)
+		if ctx.Err() != nil {
+			return
+		}
+		failed := ""
+		if err != nil {
+			failed = err.Error()
+		}
+		if failed != "" && failed != status.Failed {
+			a.say("archive: " + failed + ": tried again in " + archiveRetry.String() +
+				"; the journal holds everything")
+		}
+		status.Failed = failed
+		a.note(status)
+		var again <-chan time.Time
+		if err != nil {
+			again = time.After(archiveRetry)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.wake:
+		case <-again:
+		}
+	}
+}
+
+// catchUp archives every finished segment that the archive does not hold, and lets go of those that
+// nobody needs.
+func (a *archivist) catchUp(ctx context.Context, status *ArchiveStatus) error {
+	through, opening, err := archivedThrough(a.dir)
+	if err != nil {
+		return err
+	}
+	status.Through, status.Opening = through, opening
+	segments, err := a.dir.Segments()
+	if err != nil {
+		return err
+	}
+	for i := 0; i+1 < len(segments); i++ {
+		first, last := segments[i].First, segments[i+1].First-1
+		if first <= through {
+			continue
+		}
+		if first != through+1 {
+			return &ArchiveError{
+				Name: archiveName,
+				Reason: fmt.Sprintf("positions %d to %d are neither in the journal nor in the archive",
+					through+1, first-1),
+				Hint: "restore the archive file that holds them from a copy",
+			}
+		}
+		if err := a.segment(ctx, first, last); err != nil {
+			return err
+		}
+		through = last
+		status.Through = through
+		status.Files++
+		a.note(*status)
+	}
+	return a.trim(through)
+}
+
+// segment writes one archive file, reads it back, and gives it its name.
+func (a *archivist) segment(ctx context.Context, first, last engine.Seq) error {
+	staged, err := a.dir.StageArchive(store.ArchiveName(first, last), func(w io.Writer) error {
+		_, err := writePart(ctx, w, a.dir.Genesis().Genesis, journalOf(a.dir), first, last)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("archive positions %d to %d: %w", first, last, err)
+	}
+	if err := comparePart(ctx, staged, journalOf(a.dir), first, last); err != nil {
+		return errors.Join(fmt.Errorf("read archive file back: %w", err), staged.Discard())
+	}
+	return staged.Commit()
+}
+
+// trim removes the segments that the archive holds and that lie before every checkpoint.
+func (a *archivist) trim(through engine.Seq) error {
+	if a.keep || through == 0 {
+		return nil
+	}
+	checkpoints, err := a.dir.Checkpoints()
+	if err != nil {
+		return err
+	}
+	before := engine.Seq(0)
+	for i := range checkpoints {
+		if c := &checkpoints[i]; before == 0 || c.Meta.Seq < before {
+			before = c.Meta.Seq
+		}
+	}
+	if before == 0 {
+		return nil
+	}
+	return a.dir.Trim(min(before, through) + 1)
+}
+
+// archivedThrough returns the last position of the archive of a state directory, and the mark of
+// its newest opening, by the names of the files.
+func archivedThrough(dir *store.Dir) (through, opening engine.Seq, err error) {
+	names, err := dir.ArchiveNames()
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, name := range names {
+		if _, last, ok := store.ParseArchiveName(name); ok {
+			through = max(through, last)
+		}
+		if mark, ok := store.ParseOpeningName(name); ok {
+			opening = max(opening, mark)
+		}
+	}
+	return through, opening, nil
+}
+
+// writePart writes the entries of a history from first to last as an archive file.
+func writePart(
+	ctx context.Context, w io.Writer, g engine.Genesis, h *History, first, last engine.Seq,
+) (*formats.ArchiveInfo, error) {
+	return formats.WriteArchive(w, g, func(yield func(*engine.Entry) error) error {
+		return eachEntry(ctx, h, first, last, yield)
+	})
+}
+
+// eachEntry calls f with the entries from first to last.
+func eachEntry(
+	ctx context.Context, h *History, first, last engine.Seq, f func(*engine.Entry) error,
+) error {
+	r := h.Read(first)
+	defer r.Close() // read only
+	for next := first; next <= last; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		e, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			err = fmt.Errorf("read entries: position %d is not there", next)
+		}
+		if err != nil {
+			return err
+		}
+		next = e.Seq + e.Seqs()
+		if next > last+1 {
+			return fmt.Errorf("read entries: %d lies inside of the entry at %d", last, e.Seq)
+		}
+		if err := f(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// comparePart reads a staged archive file back and compares it, entry by entry, with what it was
+// made of.
+func comparePart(
+	ctx context.Context, s *store.Staged, h *History, first, last engine.Seq,
+) (err error) {
+	p, err := openPart(store.ArchiveName(first, last), func() (archiveFile, error) { return s.Open() })
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	var was, is []byte
+	err = eachEntry(ctx, h, first, last, func(e *engine.Entry) error {
+		got, err := p.Next()
+		if err != nil {
+			return err
+		}
+		was = engine.AppendEntry(was[:0], normalized(e))
+		is = engine.AppendEntry(is[:0], got)
+		if !bytes.Equal(was, is) {
+			return fmt.Errorf("entry %d came back as something else", e.Seq)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := p.Next(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("no end behind entry %d (%v)", last, err)
+	}
+	return nil
+}
+
+// normalized returns the entry as an archive file gives it back.
+func normalized(e *engine.Entry) *engine.Entry {
+	b, ok := e.Body.(*engine.Batch)
+	if !ok {
+		return e
+	}
+	return &engine.Entry{Seq: e.Seq, At: e.At, Body: formats.Normalize(b)}
+}
