@@ -49,7 +49,7 @@ func newBenchHouse(b *testing.B, from engine.Micros) *benchHouse {
 	h.write(b, "catalog/accounts.yaml", fixtures.AccountsYAML(usage.Accounts()))
 	h.write(b, "usage/usage.ndjson", h.data)
 	h.write(b, "billctl.yaml", []byte("catalog: catalog\ncheckpoint: {every: 1s}\n"+
-		"sources:\n  - {name: usage, tail: \"usage/*.ndjson\", disorder: 2m}\n"))
+		"archive: {trim: false}\nsources:\n  - {name: usage, tail: \"usage/*.ndjson\", disorder: 2m}\n"))
 	return h
 }
 

@@ -35,8 +35,9 @@ func newDemo(s *session) *cobra.Command {
 		Short: "A tour that ends by itself: usage, subtotals, a kill, invoices, the proof",
 		Long: `Generates two months of usage for some accounts, bills it, kills itself in the middle
 with SIGKILL and goes on, closes the months, prints invoices and digests, and replays the journal to
-the same digest. It works in a directory of its own, a temporary one unless DIR is given, and leaves
-it there to look at.`,
+the same digest. Then it writes the history as Parquet, proves a month from a copy of that alone,
+explains a line, and shows what another price would have billed. It works in a directory of its own,
+a temporary one unless DIR is given, and leaves it there to look at.`,
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			d := &demo{s: s}
@@ -112,7 +113,8 @@ func (d *demo) tell(format string, args ...any) {
 
 func (d *demo) tour() error {
 	steps := []func() error{
-		d.apply, d.runAndKill, d.goOn, d.closeMonths, d.invoices, d.prove, d.compare, d.next,
+		d.apply, d.runAndKill, d.goOn, d.closeMonths, d.invoices, d.prove, d.compare, d.archive,
+		d.audit, d.explain, d.whatIf, d.next,
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -308,6 +310,7 @@ func (d *demo) next() error {
 		"billctl query status",
 		"billctl query event --outcome malformed --limit 3",
 		"billctl query account "+d.account()+" -o json",
-		"billctl replay state/journal --shards 2",
+		"billctl replay audit --shards 2",
+		"billctl archive verify --deep audit",
 		"billctl run            # follow usage/*.ndjson; stop it with Ctrl-C")
 }

@@ -23,6 +23,7 @@ const (
 	exitNoState     = 10 // no state directory
 	exitLocked      = 11 // another process has it
 	exitCorrupt     = 12 // damaged, or of a newer version
+	exitArchive     = 13 // an archive file is damaged, missing or of another journal
 	exitUndelivered = 20 // documents are parked or wait for a sink
 	exitInterrupted = 130
 )
@@ -81,6 +82,8 @@ func explain(err error) (text, hint string, code int) {
 		diverged *live.DivergedError
 		mismatch *store.MismatchError
 		full     *store.FullError
+		file     *formats.FileError
+		archive  *live.ArchiveError
 	)
 	text = err.Error()
 	switch {
@@ -91,6 +94,10 @@ func explain(err error) (text, hint string, code int) {
 	case errors.As(err, &locked):
 		return text, fmt.Sprintf("stop process %d first, or ask it: billctl query status",
 			locked.PID), exitLocked
+	case errors.As(err, &file):
+		return text, file.Hint, exitArchive
+	case errors.As(err, &archive):
+		return text, archive.Hint, exitArchive
 	case errors.As(err, &version):
 		return text, "use the newer billctl that wrote it", exitCorrupt
 	case errors.As(err, &diverged), errors.As(err, &mismatch):

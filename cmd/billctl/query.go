@@ -12,16 +12,24 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"billctl/internal/api"
+	"billctl/internal/live"
 )
 
 func newQuery(s *session) *cobra.Command {
 	return group("query", "Read subtotals, invoices, status and events",
 		newQueryAccount(s), newQueryAccounts(s), newQueryInvoice(s), newQueryInvoices(s),
 		newQueryStatus(s), newQueryEvent(s))
+}
+
+// asOfFlag adds the flag for answers that an opening can give.
+func asOfFlag(c *cobra.Command, month *string) {
+	c.Flags().StringVar(month, "as-of", "",
+		"as it was at the opening of this `month`, such as 2026-04: when usage first came to it")
 }
 
 func outputFlag(c *cobra.Command, output *string) {
@@ -48,6 +56,30 @@ func (s *session) ask(path string, params url.Values) ([]byte, error) {
 	}
 	// Nobody listens, or the process is about to end: the directory has the answer.
 	return s.askDirectory(request(s.ctx, path, params))
+}
+
+// askAsOf answers from the opening of a month. A running process is not asked: it knows the present.
+func (s *session) askAsOf(month, path string, params url.Values) ([]byte, error) {
+	if _, err := time.Parse("2006-01", month); err != nil {
+		return nil, usageError(fmt.Sprintf("--as-of %q is no month such as 2026-04", month))
+	}
+	dir, err := s.openReadOnly()
+	if err != nil {
+		return nil, err
+	}
+	desk, err := live.DeskAsOf(dir, month)
+	var none *live.NoOpeningError
+	if errors.As(err, &none) {
+		err = &exitError{
+			code: exitFailed, text: err.Error(), err: err,
+			hint: "a run keeps one once the usage has come to a month: billctl archive ls shows them",
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	done := func() error { return errors.Join(desk.Close(), dir.Close()) }
+	return askDesk(desk, done, nil, request(s.ctx, path, params))
 }
 
 func request(ctx context.Context, path string, params url.Values) *http.Request {
@@ -83,6 +115,13 @@ func (s *session) askDirectory(req *http.Request) ([]byte, error) {
 	for _, c := range s.config.Sinks {
 		sinks = append(sinks, c.Name)
 	}
+	return askDesk(desk, done, sinks, req)
+}
+
+// askDesk answers from a desk, and ends with done.
+func askDesk(
+	desk *live.Desk, done func() error, sinks []string, req *http.Request,
+) ([]byte, error) {
 	rec := &recorder{status: http.StatusOK, header: http.Header{}}
 	api.Handler(desk, sinks).ServeHTTP(rec, req)
 	if err := done(); err != nil {
@@ -130,14 +169,20 @@ func missing(err error, way string) error {
 	return err
 }
 
-// show asks and prints: the answer as it is for json, else by table.
+// show asks and prints: the answer as it is for json, else by table. asOf is a month, or "" for now.
 func show[T any](
-	s *session, output, path string, params url.Values, table func(*T) error,
+	s *session, output, asOf, path string, params url.Values, table func(*T) error,
 ) error {
 	if output != "table" && output != "json" {
 		return badOutput(output)
 	}
-	body, err := s.ask(path, params)
+	var body []byte
+	var err error
+	if asOf != "" {
+		body, err = s.askAsOf(asOf, path, params)
+	} else {
+		body, err = s.ask(path, params)
+	}
 	if err != nil {
 		return err
 	}
@@ -146,14 +191,21 @@ func show[T any](
 		return err
 	}
 	var out T
-	if err := json.Unmarshal(body, &out); err != nil {
+	var at struct{ Position api.Position }
+	if err := errors.Join(json.Unmarshal(body, &out), json.Unmarshal(body, &at)); err != nil {
 		return fmt.Errorf("read answer: %w", err)
+	}
+	if asOf != "" {
+		err := s.lines(fmt.Sprintf("as of the opening of %s at position %d", asOf, at.Position.Seq))
+		if err != nil {
+			return err
+		}
 	}
 	return table(&out)
 }
 
 func newQueryAccount(s *session) *cobra.Command {
-	var output string
+	var output, asOf string
 	c := &cobra.Command{
 		Use:   "account ID",
 		Short: "What an account owes that no invoice has billed yet",
@@ -161,28 +213,30 @@ func newQueryAccount(s *session) *cobra.Command {
 the invoice would be if the period closed now (with minimums and what is billed in advance).`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
-			err := show(s, output, "/v1/account", url.Values{"id": args}, s.accountTable)
+			err := show(s, output, asOf, "/v1/account", url.Values{"id": args}, s.accountTable)
 			return missing(err, "billctl query accounts lists them")
 		},
 	}
 	outputFlag(c, &output)
+	asOfFlag(c, &asOf)
 	return c
 }
 
 func newQueryAccounts(s *session) *cobra.Command {
-	var output, prefix, after string
+	var output, asOf, prefix, after string
 	var limit int
 	c := &cobra.Command{
 		Use:   "accounts",
 		Short: "List the accounts with their subtotals",
 		Args:  usageArgs(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			return show(s, output, "/v1/accounts", url.Values{
+			return show(s, output, asOf, "/v1/accounts", url.Values{
 				"prefix": {prefix}, "after": {after}, "limit": {strconv.Itoa(limit)},
 			}, s.accountsTable)
 		},
 	}
 	outputFlag(c, &output)
+	asOfFlag(c, &asOf)
 	c.Flags().StringVar(&prefix, "prefix", "", "only ids that begin with this `text`")
 	c.Flags().StringVar(&after, "after", "", "go on behind this `id`")
 	c.Flags().IntVar(&limit, "limit", 100, "accounts at most")
@@ -190,35 +244,37 @@ func newQueryAccounts(s *session) *cobra.Command {
 }
 
 func newQueryInvoice(s *session) *cobra.Command {
-	var output string
+	var output, asOf string
 	c := &cobra.Command{
 		Use:     "invoice KEY",
 		Short:   "Show one issued invoice",
 		Example: "  billctl query invoice acme/main/2026-09-01/period",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
-			err := show(s, output, "/v1/invoice", url.Values{"key": args}, s.invoiceTable)
+			err := show(s, output, asOf, "/v1/invoice", url.Values{"key": args}, s.invoiceTable)
 			return missing(err, "billctl query invoices lists them")
 		},
 	}
 	outputFlag(c, &output)
+	asOfFlag(c, &asOf)
 	return c
 }
 
 func newQueryInvoices(s *session) *cobra.Command {
-	var output, account, period string
+	var output, asOf, account, period string
 	var limit int
 	c := &cobra.Command{
 		Use:   "invoices",
 		Short: "List the issued invoices",
 		Args:  usageArgs(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			return show(s, output, "/v1/invoices", url.Values{
+			return show(s, output, asOf, "/v1/invoices", url.Values{
 				"account": {account}, "period": {period}, "limit": {strconv.Itoa(limit)},
 			}, s.invoicesTable)
 		},
 	}
 	outputFlag(c, &output)
+	asOfFlag(c, &asOf)
 	c.Flags().StringVar(&account, "account", "", "only of this account `id`")
 	c.Flags().StringVar(&period, "period", "", "only of periods that start so, such as `2026-09`")
 	c.Flags().IntVar(&limit, "limit", 100, "invoices at most")
@@ -226,7 +282,7 @@ func newQueryInvoices(s *session) *cobra.Command {
 }
 
 func newQueryStatus(s *session) *cobra.Command {
-	var output string
+	var output, asOf string
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "How state, sources, sinks and process are",
@@ -235,15 +291,16 @@ func newQueryStatus(s *session) *cobra.Command {
 			if err := s.load(); err != nil {
 				return err
 			}
-			return show(s, output, "/v1/status", nil, s.statusTable)
+			return show(s, output, asOf, "/v1/status", nil, s.statusTable)
 		},
 	}
 	outputFlag(c, &output)
+	asOfFlag(c, &asOf)
 	return c
 }
 
 func newQueryEvent(s *session) *cobra.Command {
-	var output, subject, outcome string
+	var output, asOf, subject, outcome string
 	var seq uint64
 	var limit int
 	c := &cobra.Command{
@@ -262,16 +319,21 @@ reason, owned by which account, and where they were read. It reads the whole jou
 			if seq != 0 {
 				p.Set("seq", strconv.FormatUint(seq, 10))
 			}
+			if asOf != "" {
+				return usageError("--as-of is not for events: an opening holds none, the journal has them all")
+			}
 			if len(args) == 0 && subject == "" && outcome == "" && seq == 0 {
 				return usageError("say which: an ID, --seq, --subject or --outcome")
 			}
-			return show(s, output, "/v1/events", p, s.eventTable)
+			return show(s, output, "", "/v1/events", p, s.eventTable)
 		},
 	}
 	outputFlag(c, &output)
 	c.Flags().StringVar(&subject, "subject", "", "only rows of this `subject`")
 	c.Flags().StringVar(&outcome, "outcome", "",
 		"only rows with this `outcome`: accepted, malformed, unknown_account, ...")
+	c.Flags().StringVar(&asOf, "as-of", "", "not for events")
+	c.Flags().Lookup("as-of").Hidden = true
 	c.Flags().Uint64Var(&seq, "seq", 0, "the row at this `position` of the journal")
 	c.Flags().IntVar(&limit, "limit", 20, "rows at most")
 	return c

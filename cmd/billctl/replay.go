@@ -5,134 +5,315 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"billctl/engine"
+	"billctl/formats"
 	"billctl/internal/live"
+	"billctl/internal/sink"
 	"billctl/internal/store"
 )
 
-// replayAnswer is the answer of replay.
-type replayAnswer struct {
-	Schema    string  `json:"schema"`
-	Journal   string  `json:"journal"`
-	Verdict   string  `json:"verdict"` // consistent, anchored
-	Entries   uint64  `json:"entries"`
-	Rows      uint64  `json:"rows"`
-	LastSeq   uint64  `json:"last_seq"`
-	Seals     int     `json:"seals"`
-	SealedTo  uint64  `json:"sealed_to"` // the mark of the last seal
-	Documents uint64  `json:"documents"`
-	Compared  uint64  `json:"documents_compared"`
-	Billing   string  `json:"billing_digest"`
-	JournalDg string  `json:"journal_digest"`
-	Seconds   float64 `json:"seconds"`
+// replayFlags are the flags of replay.
+type replayFlags struct {
+	output, expect, period, emit string
+	against                      []string
+	shards                       int
 }
 
 func newReplay(s *session) *cobra.Command {
-	var output, expect string
-	var shards int
+	var f replayFlags
 	c := &cobra.Command{
-		Use:   "replay [STATE/journal]",
+		Use:   "replay [ARCHIVE|STATE...]",
 		Short: "Prove the bills: apply the journal again and compare every seal",
-		Long: `Applies a journal from its first entry to a new engine, without configuration and without
-any sink, and compares the digests of every seal and every issued invoice byte for byte. It writes
-nothing and works beside a running process.
+		Long: `Applies a history from its first entry to a new engine, without configuration and without
+any sink, and compares the digests of every seal. The history is that of a state directory, where
+every issued invoice is compared byte for byte as well, or of archive files and directories of them
+(*.parquet), which together make one. It changes nothing and works beside a running process.
 
-Without a difference the journal is consistent up to its last seal. With --expect DIGEST, a billing
-digest that was written down elsewhere, it is anchored.`,
-		Example: `  billctl replay state/journal
-  billctl replay state/journal --expect 5f0c...`,
-		Args: usageArgs(cobra.MaximumNArgs(1)),
+With --period the replay begins at the newest opening that gives all invoices of the month, and ends
+at the seal by which they are issued. With --against its invoices are compared with those of another
+place, and the first line that differs is named.
+
+Without a difference the history is consistent up to its last seal. With --expect DIGEST, a billing
+digest that was written down elsewhere, it is anchored. A history that holds no seal is unsealed:
+there was nothing to compare it with.`,
+		Example: `  billctl replay
+  billctl replay /mnt/audit/2026 --period 2026-04 --against invoices
+  billctl replay archive --expect 5f0c... --emit again`,
 		RunE: func(_ *cobra.Command, args []string) error {
-			if output != "table" && output != "json" {
-				return badOutput(output)
+			if err := f.check(); err != nil {
+				return err
 			}
-			if shards < 1 || shards > maxShards {
-				return usageError(fmt.Sprintf("--shards %d is not from 1 to %d", shards, maxShards))
-			}
-			return s.replay(args, shards, expect, output)
+			return s.replay(args, &f)
 		},
 	}
-	outputFlag(c, &output)
-	c.Flags().IntVar(&shards, "shards", 1, "shards of the engine; the result does not depend on it")
-	c.Flags().StringVar(&expect, "expect", "", "billing `digest` that the journal must reach")
+	outputFlag(c, &f.output)
+	flags := c.Flags()
+	flags.IntVar(&f.shards, "shards", 1, "shards of the engine; the result does not depend on it")
+	flags.StringVar(&f.expect, "expect", "", "billing `digest` that the history must reach, whole")
+	flags.StringVar(&f.period, "period", "",
+		"only invoices of periods that begin in a `month`: 2026-04")
+	flags.StringVar(&f.emit, "emit", "",
+		"write the invoices into a `directory`, as a directory sink does")
+	flags.StringArrayVar(&f.against, "against", nil,
+		"compare the invoices with those of a `place`: a state directory, a directory of delivered "+
+			"invoices, or an archive (its files by repeating the flag)")
 	return c
 }
 
-func (s *session) replay(args []string, shards int, expect, output string) error {
-	if len(args) > 0 {
+func (f *replayFlags) check() error {
+	if f.output != "table" && f.output != "json" {
+		return badOutput(f.output)
+	}
+	if f.shards < 1 || f.shards > maxShards {
+		return usageError(fmt.Sprintf("--shards %d is not from 1 to %d", f.shards, maxShards))
+	}
+	if _, err := hex.DecodeString(f.expect); f.expect != "" && (err != nil || len(f.expect) != 64) {
+		return &exitError{
+			code: exitUsage,
+			text: fmt.Sprintf("--expect %q is not a whole digest: 64 hexadecimal digits", f.expect),
+			hint: "billctl replay and billctl state ls print it whole; the beginning of one proves little",
+		}
+	}
+	if _, err := time.Parse("2006-01", f.period); f.period != "" && err != nil {
+		return usageError(fmt.Sprintf("--period %q is no month such as 2026-04", f.period))
+	}
+	return nil
+}
+
+// replaying is one call of replay.
+type replaying struct {
+	s         *session
+	f         *replayFlags
+	h         *live.History
+	month     *live.MonthReplay // nil: all of it
+	against   *live.Reference   // nil: none
+	emit      *sink.Dir         // nil: none
+	documents uint64            // of the month
+	emitted   uint64
+	found     *live.Comparison // nil: nothing was compared
+}
+
+func (s *session) replay(args []string, f *replayFlags) (err error) {
+	h, done, err := s.replayHistory(args)
+	if err != nil {
+		return err
+	}
+	defer done() // read only
+	r := &replaying{s: s, f: f, h: h}
+	o, err := r.begin()
+	if err != nil {
+		return err
+	}
+	if r.emit != nil {
+		defer func() { err = errors.Join(err, r.emit.Close()) }()
+	}
+	bar := newProgress(s)
+	start := time.Now()
+	o.Progress = func(seq engine.Seq) {
+		bar.line(fmt.Sprintf("replaying: entry %s, %s", grouped(uint64(seq)),
+			time.Since(start).Round(time.Second)))
+	}
+	a, err := live.Replay(s.ctx, h, o)
+	seconds := time.Since(start).Seconds()
+	bar.clear()
+	if err != nil {
+		return r.failed(a, err)
+	}
+	if r.against != nil {
+		if r.found, err = r.against.Result(s.ctx); err != nil {
+			return err
+		}
+	}
+	out, err := r.answer(a, seconds)
+	if err != nil {
+		return err
+	}
+	if f.output == "json" {
+		err = json.NewEncoder(s.stdout).Encode(out)
+	} else {
+		err = r.table(out)
+	}
+	return errors.Join(err, r.verdict(a, out))
+}
+
+// replayHistory opens what the arguments name. What does not exist and has no name of an archive
+// file is taken for a state directory.
+func (s *session) replayHistory(args []string) (*live.History, func() error, error) {
+	if len(args) == 1 && filepath.Ext(args[0]) != ".parquet" && !isState(args[0]) &&
+		!isThere(args[0]) {
 		s.stateDir = filepath.Clean(args[0])
 		if filepath.Base(s.stateDir) == "journal" {
 			s.stateDir = filepath.Dir(s.stateDir)
 		}
+		args = nil
 	}
-	dir, err := s.openReadOnly()
+	h, done, err := s.history(args)
+	if errors.Is(err, fs.ErrNotExist) && len(args) > 0 {
+		err = &exitError{
+			code: exitArchive, text: err.Error(), err: err,
+			hint: "name archive files that exist, or directories that hold them",
+		}
+	}
+	return h, done, err
+}
+
+// begin finds out where the replay begins and ends, and opens what it is compared with.
+func (r *replaying) begin() (o live.ReplayOptions, err error) {
+	o.Shards, o.Emit = r.f.shards, r.document
+	if r.f.expect != "" {
+		o.Expect = new(engine.Digest)
+		if _, err := hex.Decode(o.Expect[:], []byte(r.f.expect)); err != nil {
+			panic("BUG: --expect was not checked")
+		}
+	}
+	if r.f.period != "" {
+		if r.month, err = r.h.Month(r.f.period); err != nil {
+			return o, err
+		}
+		if r.month.Note != "" {
+			r.s.say("note: %s", r.month.Note)
+		}
+		o.Opening, o.Until = r.month.Opening, r.month.Until
+	}
+	if len(r.f.against) > 0 {
+		if err := r.openReference(); err != nil {
+			return o, err
+		}
+	}
+	if r.f.emit != "" {
+		r.emit, err = sink.NewDir(r.f.emit)
+	}
+	return o, err
+}
+
+func (r *replaying) openReference() (err error) {
+	bar := newProgress(r.s)
+	defer bar.clear()
+	r.against, err = live.OpenReference(r.s.ctx, r.f.against, r.month, r.f.shards,
+		func(seq engine.Seq) {
+			bar.line(fmt.Sprintf("replaying %s: entry %s", r.f.against[0], grouped(uint64(seq))))
+		})
 	if err != nil {
 		return err
 	}
-	defer dir.Close() // read only
-	bar := newProgress(s)
-	start := time.Now()
-	a, err := live.Replay(s.ctx, dir, shards, nil, func(seq engine.Seq) {
-		bar.line(fmt.Sprintf("replaying: entry %s, %s", grouped(uint64(seq)),
-			time.Since(start).Round(time.Second)))
-	})
-	bar.clear()
-	if err != nil {
-		return s.diverged(a, err)
+	if a := r.against.Audit; a != nil && (a.Diverged != nil || len(a.Altered) > 0) {
+		r.s.say("note: %s does not agree with its own seals or rows: billctl replay %s",
+			r.against.Name, r.against.Name)
 	}
-	g := dir.Genesis()
-	out := &replayAnswer{
-		Schema: "billctl.replay.v1", Journal: hex.EncodeToString(g.Journal[:]),
-		Verdict: "consistent", Entries: a.Entries, Rows: a.Rows, LastSeq: uint64(a.Last),
-		Seals: a.Seals, SealedTo: uint64(a.Sealed), Documents: a.Documents, Compared: a.Outbox,
-		Billing: hex.EncodeToString(a.Billing[:]), JournalDg: hex.EncodeToString(a.Journal[:]),
-		Seconds: time.Since(start).Seconds(),
+	if n := r.against.Left; n > 0 {
+		r.s.say("note: %s of %s are no invoices by their names and were left out",
+			counted(uint64(n), "file"), r.against.Name)
 	}
-	if expect != "" {
-		if out.Billing != expect {
-			return &exitError{
-				code: exitDiffers,
-				text: fmt.Sprintf("diverged: the journal reaches billing digest %s, not %s",
-					out.Billing, expect),
-				hint: "the journal agrees with its own seals: it was replaced, or it has grown since " +
-					"that digest was written down",
-			}
+	return nil
+}
+
+// document takes an invoice of the replay.
+func (r *replaying) document(_ *engine.Entry, inv *engine.Invoice) error {
+	if r.month != nil && !r.month.Has(inv.StartDate) {
+		return nil
+	}
+	r.documents++
+	if r.against == nil && r.emit == nil {
+		return nil
+	}
+	key, body := formats.InvoiceKey(inv), formats.AppendInvoice(nil, inv)
+	if r.against != nil {
+		r.against.Compare(key, body)
+	}
+	if r.emit == nil {
+		return nil
+	}
+	d := live.Delivery{Key: key, Account: inv.Account, Body: body}
+	if err := r.emit.Deliver(r.s.ctx, d); err != nil {
+		return err
+	}
+	r.emitted++
+	return nil
+}
+
+// failed says how far a replay came before it failed.
+func (r *replaying) failed(a *live.Audit, err error) error {
+	var conflict *sink.Conflict
+	var mismatch *store.MismatchError
+	switch {
+	case errors.As(err, &conflict):
+		return &exitError{
+			code: exitDiffers, text: "write invoices: " + conflict.Error(), err: err,
+			hint: "the file there is another document: compare with --against " + r.f.emit +
+				", or name an empty directory",
 		}
-		out.Verdict = "anchored"
+	case errors.As(err, &mismatch):
+		return r.mismatch(a, err)
+	case r.h.Dir() != nil:
+		return r.s.inState(err)
 	}
-	if output == "json" {
-		return json.NewEncoder(s.stdout).Encode(out)
-	}
-	return s.replayTable(out)
+	return err
 }
 
-// diverged says how far a replay came before it failed.
-func (s *session) diverged(a *live.Audit, err error) error {
-	var d *live.DivergedError
-	var m *store.MismatchError
-	if errors.As(err, &d) || errors.As(err, &m) {
-		return fmt.Errorf("diverged behind entry %d, after %d seals that agree: %w", a.Last, a.Seals, err)
+// mismatch says that the outbox of the state holds another document than the replay gives.
+func (r *replaying) mismatch(a *live.Audit, err error) error {
+	out := &exitError{
+		code: exitDiffers, err: err,
+		text: fmt.Sprintf("diverged behind position %d, after %s: %v", a.Last,
+			counted(uint64(a.Seals), "seal")+" that agree", err),
+		hint: "the line that differs is named by: billctl replay --against " + r.s.stateDir,
 	}
-	return s.inState(err)
+	if len(a.Altered) > 0 {
+		out.text = "diverged: " + alteredText(a) + "; " + err.Error()
+		out.hint = "restore that file from a copy, and replay again"
+	}
+	if r.against != nil {
+		found, failed := r.against.Result(r.s.ctx)
+		if failed != nil {
+			return errors.Join(out, failed)
+		}
+		if found.First != nil {
+			out.text += "; " + r.differenceText(found.First)
+			out.hint = "keep the directory as it is and compare it with a copy"
+		}
+	}
+	return out
 }
 
-func (s *session) replayTable(a *replayAnswer) error {
-	rate := uint64(float64(a.Rows) / max(a.Seconds, 1e-6))
-	t := newTable("", "")
-	t.add("journal", a.Journal)
-	t.add("entries", fmt.Sprintf("%s with %s rows, to position %s", grouped(a.Entries),
-		grouped(a.Rows), grouped(a.LastSeq)))
-	t.add("seals", fmt.Sprintf("%d compared, the last of position %s", a.Seals, grouped(a.SealedTo)))
-	t.add("invoices", fmt.Sprintf("%s issued, %s compared with the outbox", grouped(a.Documents),
-		grouped(a.Compared)))
-	t.add("billing digest", a.Billing)
-	t.add("journal digest", a.JournalDg)
-	t.add("time", fmt.Sprintf("%.1f s, %s rows/s", a.Seconds, grouped(rate)))
-	t.add("verdict", a.Verdict)
-	return t.write(s.stdout, "")
+// verdict is nil, or says why the answer is not a good one.
+func (r *replaying) verdict(a *live.Audit, out *replayAnswer) error {
+	var unconfirmed *live.ArchiveError
+	differs := ""
+	if r.found != nil && !r.found.Same() {
+		differs = r.foundText()
+	}
+	e := &exitError{code: exitDiffers, err: a.Diverged}
+	switch {
+	case len(a.Altered) > 0:
+		e.text = "diverged: " + alteredText(a)
+		e.hint = "restore that file from a copy, and replay again"
+	case errors.As(a.Diverged, &unconfirmed):
+		return a.Diverged
+	case a.Diverged != nil:
+		e.text = "diverged: " + a.Diverged.Error()
+		e.hint = "the first invoice and line that differ are named by: --against PLACE (a state " +
+			"directory, delivered invoices, or another archive)"
+		if r.found != nil {
+			e.hint = "find a copy of the files that reaches the digests of the seals"
+		}
+	case r.f.expect != "" && a.Anchored == 0:
+		e.text = fmt.Sprintf("diverged: the journal reaches billing digest %s, not %s", out.Billing,
+			r.f.expect)
+		e.hint = "the journal agrees with its own seals: it was replaced, or that digest was " +
+			"written down where it has no seal"
+	case differs != "":
+		e.text, differs = "differs: "+differs, ""
+	default:
+		return nil
+	}
+	if differs != "" {
+		e.text += "; " + differs
+	}
+	return e
 }

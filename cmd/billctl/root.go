@@ -29,7 +29,8 @@ Start in an empty directory:
 	flags.StringVar(&s.stateDir, "state", "", "state `directory` (default: the configuration's)")
 	root.AddCommand(
 		newInit(s), newDemo(s), newCatalog(s), newAccounts(s), newRun(s), newQuery(s),
-		newReplay(s), newState(s), newVersion(s),
+		newReplay(s), newExplain(s), newState(s), newArchive(s), newExport(s), newRate(s),
+		newWhatIf(s), newVersion(s),
 	)
 	return root
 }

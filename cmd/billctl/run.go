@@ -147,7 +147,8 @@ func (s *session) withRun(
 	o := live.Options{
 		State: st, Settings: s.config.Settings, CloseAt: engine.Past, Actor: actor(),
 		CheckpointEvery: s.config.Checkpoint.Every, CheckpointBytes: s.config.Checkpoint.Bytes,
-		Say: func(text string) { bar.clear(); s.say("%s", text) },
+		KeepJournal: s.config.KeepJournal,
+		Say:         func(text string) { bar.clear(); s.say("%s", text) },
 	}
 	if err := add(&o); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"billctl/engine"
 	"billctl/internal/store"
 )
 
@@ -160,7 +161,15 @@ It works beside a running process. billctl replay also proves what they mean.`,
 
 func (s *session) verifyState(dir *store.Dir) error {
 	frames, seqs := 0, uint64(0)
-	r := dir.Read(1)
+	segments, err := dir.Segments()
+	if err != nil {
+		return s.inState(err)
+	}
+	from := engine.Seq(1)
+	if len(segments) > 0 {
+		from = segments[0].First // what was before is in the archive
+	}
+	r := dir.Read(from)
 	defer r.Close() // read only
 	for {
 		f, err := r.Next()
