@@ -7,7 +7,7 @@ import (
 )
 
 // Use is one fold of an accepted row: that the row at Seq counts with Value for a meter, in a group
-// and in the period of a subscription. A row that several subscriptions or meters count has several.
+// and in the period of a subscription. A row that several subscriptions or meters count has many.
 type Use struct {
 	Seq          Seq
 	Account      string

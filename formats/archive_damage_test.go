@@ -82,7 +82,9 @@ func TestArchiveTruncated(t *testing.T) {
 
 // rewritten writes a file anew as another program would: without our metadata, with other row
 // groups, all columns optional.
-func rewritten(t *testing.T, file []byte, name string, group int) []byte {
+func rewritten(
+	t *testing.T, file []byte, name string, group int, options ...parquet.WriterOption,
+) []byte {
 	t.Helper()
 	in, err := parquet.OpenFile(bytes.NewReader(file), int64(len(file)))
 	if err != nil {
@@ -94,7 +96,8 @@ func rewritten(t *testing.T, file []byte, name string, group int) []byte {
 	}
 	schema := parquet.NewSchema(name, columns)
 	var out bytes.Buffer
-	w := parquet.NewWriter(&out, schema, parquet.MaxRowsPerRowGroup(int64(group)))
+	options = append(options, schema, parquet.MaxRowsPerRowGroup(int64(group)))
+	w := parquet.NewWriter(&out, options...)
 	for _, g := range in.RowGroups() {
 		conv, err := parquet.Convert(schema, in.Schema())
 		if err != nil {
@@ -153,6 +156,67 @@ func TestArchiveSchema(t *testing.T) {
 	if got := strings.Join(names, " "); !strings.HasPrefix(got, want+" data.") ||
 		!strings.HasSuffix(got, " rest control fault raw size") {
 		t.Errorf("columns %s", got)
+	}
+}
+
+// TestArchiveMetadataOfAnother reads the rows of one file under the metadata of another.
+func TestArchiveMetadataOfAnother(t *testing.T) {
+	batch := func(rows int, malformed bool) *engine.Batch {
+		b := usageEntries(t, int64(rows), 0)[0].Body.(*engine.Batch)
+		if malformed {
+			b.Malformed = append([]engine.Malformed{{Row: 0, Fault: "f"}}, b.Malformed...)
+		}
+		return b
+	}
+	entries := func(b *engine.Batch, at engine.Micros, bodies ...engine.Body) []*engine.Entry {
+		out := []*engine.Entry{{Seq: 1, At: 5, Body: b}}
+		seq := engine.Seq(b.Len + 1)
+		for _, body := range bodies {
+			out = append(out, &engine.Entry{Seq: seq, At: at, Body: body})
+			seq++
+		}
+		return out
+	}
+	seal, other := &engine.Seal{Of: 1}, &engine.Seal{Of: 2}
+	meta, info := archived(t, entries(batch(50, false), 6, seal))
+	in, err := parquet.OpenFile(bytes.NewReader(meta), int64(len(meta)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var options []parquet.WriterOption
+	for _, pair := range in.Metadata().KeyValueMetadata {
+		options = append(options, parquet.KeyValueMetadata(pair.Key, pair.Value))
+	}
+	tests := []struct {
+		name          string
+		entries       []*engine.Entry
+		fails, checks bool // always; if the content is asked for
+	}{
+		{"the same", entries(batch(50, false), 6, seal), false, false},
+		{"one row more", entries(batch(50, false), 6, seal, &engine.Mark{}), true, true},
+		{"one row less", entries(batch(50, false), 6), true, true},
+		{"a malformed row", entries(batch(50, true), 6, seal), true, true},
+		{"another time", entries(batch(50, false), 7, seal), true, true},
+		{"another seal", entries(batch(50, false), 6, other), true, true},
+		{"no seal", entries(batch(50, false), 6, &engine.Mark{}), true, true},
+		{"another offset", entries(batch(50, false), 6, seal), false, true},
+	}
+	tests[7].entries[0].Body.(*engine.Batch).Origin.Offset[3]++
+	for _, test := range tests {
+		file, _ := archived(t, test.entries)
+		file = rewritten(t, file, "other", 20, options...)
+		got, _, err := readArchive(file, false)
+		if (err != nil) != test.fails {
+			t.Errorf("%s: %v", test.name, err)
+		}
+		want := *info
+		want.Bytes = int64(len(file))
+		if err == nil && got != want {
+			t.Errorf("%s: info %+v, want %+v", test.name, got, want)
+		}
+		if _, _, err = readArchive(file, true); (err != nil) != test.checks {
+			t.Errorf("%s, with its content: %v", test.name, err)
+		}
 	}
 }
 

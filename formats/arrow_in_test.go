@@ -404,6 +404,22 @@ func TestArrowBombs(t *testing.T) {
 	}
 }
 
+// TestFloors shows times before 1970: they are floored like those after it.
+func TestFloors(t *testing.T) {
+	for _, c := range [][3]int64{
+		{-1, 1000, -1}, {-1000, 1000, -1}, {-1001, 1000, -2}, {999, 1000, 0}, {0, 7, 0},
+		{math.MinInt64, 1000, -9223372036854776},
+	} {
+		if got := floorDiv(c[0], c[1]); got != c[2] {
+			t.Errorf("%d/%d: got %d, want %d", c[0], c[1], got, c[2])
+		}
+	}
+	if arrowMicros(math.MaxInt64, 0) != math.MaxInt64 ||
+		arrowMicros(math.MinInt64, 1) != math.MinInt64 {
+		t.Error("times overflow")
+	}
+}
+
 // TestArrowCycle shows a schema that contains itself: the offset of a field's child leads back.
 func TestArrowCycle(t *testing.T) {
 	typ := arrow.StructOf(arrow.Field{Name: "b", Type: arrow.PrimitiveTypes.Int64})

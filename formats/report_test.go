@@ -290,17 +290,17 @@ func TestReportBounds(t *testing.T) {
 
 func TestReportBytes(t *testing.T) {
 	one := &Report{Schema: "s.v1", Columns: []ReportColumn{{"a", ReportText}}, Rows: [][]string{
-		{""}, {"x"}, {"a\r\nb"}, {"=cmd"}, {`q"`},
+		{""}, {"x"}, {"a\r\nb"}, {"=cmd"}, {`q"`}, {"a\rb"},
 	}}
 	none := &Report{Schema: "s.v1", Columns: []ReportColumn{{"a", ReportText}, {"b", ReportWhole}}}
 	for _, tt := range []struct {
 		report     *Report
 		form, want string
 	}{
-		{one, "csv", "a\r\n\"\"\r\nx\r\n\"a\r\nb\"\r\n=cmd\r\n\"q\"\"\"\r\n"},
+		{one, "csv", "a\r\n\"\"\r\nx\r\n\"a\r\nb\"\r\n=cmd\r\n\"q\"\"\"\r\n\"a\rb\"\r\n"},
 		{one, "jsonl", `{"schema":"s.v1","a":null}` + "\n" + `{"schema":"s.v1","a":"x"}` + "\n" +
 			`{"schema":"s.v1","a":"a\u000d\u000ab"}` + "\n" + `{"schema":"s.v1","a":"=cmd"}` + "\n" +
-			`{"schema":"s.v1","a":"q\""}` + "\n"},
+			`{"schema":"s.v1","a":"q\""}` + "\n" + `{"schema":"s.v1","a":"a\u000db"}` + "\n"},
 		{none, "csv", "a,b\r\n"},
 		{none, "jsonl", ""},
 	} {

@@ -32,8 +32,8 @@ func newExplain(s *session) *cobra.Command {
 		Short: "Show where the lines of issued invoices come from, down to the events",
 		Long: `Replays the history of an issued invoice and shows, line by line, the events that count for
 it, with the place where each was read, and the computation from their quantity to the amount. An
-INVOICE is named by its key, a LINE by its price, followed by /DIMENSION=VALUE where a price bills by
-group. Without a LINE all lines are explained.
+INVOICE is named by its key, a LINE by its price, followed by /DIMENSION=VALUE where a price bills
+by group. Without a LINE all lines are explained.
 
 What is shown was derived again and compared exactly: the events fold to the quantity, the quantity
 is rated to the line, an adjustment is the difference to what earlier invoices booked, and the
@@ -56,7 +56,7 @@ begins at an opening before the invoice's period where there is one, and changes
 	flags.StringVarP(&f.output, "output", "o", "table",
 		"`form` of the answer: table, json, or a row an event as jsonl or csv")
 	flags.StringArrayVar(&f.archive, "archive", nil,
-		"read this archive file or directory of them, not a state; can be repeated (`path`)")
+		"read archive files at this `path`, not a state; can be repeated")
 	flags.IntVar(&f.limit, "limit", 20,
 		"events of a line at most; 0: all (which other forms than table show by default)")
 	flags.IntVar(&f.shards, "shards", 1, "shards of the engine; the result does not depend on it")

@@ -58,7 +58,7 @@ func (s *session) ask(path string, params url.Values) ([]byte, error) {
 	return s.askDirectory(request(s.ctx, path, params))
 }
 
-// askAsOf answers from the opening of a month. A running process is not asked: it knows the present.
+// askAsOf answers from the opening of a month. A running process is not asked: it knows only now.
 func (s *session) askAsOf(month, path string, params url.Values) ([]byte, error) {
 	if _, err := time.Parse("2006-01", month); err != nil {
 		return nil, usageError(fmt.Sprintf("--as-of %q is no month such as 2026-04", month))
@@ -169,7 +169,7 @@ func missing(err error, way string) error {
 	return err
 }
 
-// show asks and prints: the answer as it is for json, else by table. asOf is a month, or "" for now.
+// show asks and prints: the answer as it is for json, else by table. asOf is a month, "" for now.
 func show[T any](
 	s *session, output, asOf, path string, params url.Values, table func(*T) error,
 ) error {

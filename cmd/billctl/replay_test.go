@@ -78,22 +78,7 @@ func alterMinutes(t *testing.T, dir, id string, minutes int64, seal bool) string
 				b.Digest = formats.RowDigests(b, nil)
 			}
 		}
-		var b bytes.Buffer
-		g := engine.Genesis{Journal: info.Journal, Partition: info.Partition}
-		_, err := formats.WriteArchive(&b, g, func(yield func(*engine.Entry) error) error {
-			for _, e := range entries {
-				if err := yield(e); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err == nil {
-			err = os.WriteFile(path, b.Bytes(), 0o600)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		writeArchiveFile(t, path, entries, info)
 		return path
 	}
 	t.Fatalf("no file of %s has event %s", dir, id)
@@ -111,6 +96,28 @@ func alterEntries(entries []*engine.Entry, id string, minutes int64) (found bool
 		}
 	}
 	return found
+}
+
+func writeArchiveFile(
+	t *testing.T, path string, entries []*engine.Entry, info formats.ArchiveInfo,
+) {
+	t.Helper()
+	var b bytes.Buffer
+	g := engine.Genesis{Journal: info.Journal, Partition: info.Partition}
+	_, err := formats.WriteArchive(&b, g, func(yield func(*engine.Entry) error) error {
+		for _, e := range entries {
+			if err := yield(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		err = os.WriteFile(path, b.Bytes(), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func readArchiveFile(t *testing.T, path string) ([]*engine.Entry, formats.ArchiveInfo) {
@@ -227,5 +234,33 @@ func TestReplayForged(t *testing.T) {
 		"archive gives 2.50 (quantity 125, exact 2.5)\n"
 	if !strings.Contains(stderr, want) {
 		t.Error(stderr)
+	}
+}
+
+// TestReplayUnsealed takes the seals out of archive files: then a replay claims nothing.
+func TestReplayUnsealed(t *testing.T) {
+	twoMonths(t)
+	list, err := filepath.Glob("copy/0*.parquet")
+	if err != nil || len(list) < 2 {
+		t.Fatalf("%q: %v", list, err)
+	}
+	for _, path := range list {
+		entries, info := readArchiveFile(t, path)
+		for _, e := range entries {
+			if _, seal := e.Body.(*engine.Seal); seal {
+				e.Body = &engine.Mark{}
+			}
+		}
+		writeArchiveFile(t, path, entries, info)
+	}
+	stdout, _ := command(t, 0, "replay", "copy")
+	if !strings.Contains(stdout, "verdict         unsealed: no seal is there, so nothing could be") {
+		t.Error(stdout)
+	}
+	stdout, stderr := command(t, exitArchive, "replay", "copy", "--period", "2026-04")
+	if !strings.Contains(stdout, "verdict         unconfirmed") ||
+		!strings.Contains(stdout, "(month 2026-04), which no seal confirms") ||
+		!strings.Contains(stderr, "no seal behind it speaks of its position") {
+		t.Error(stdout, stderr)
 	}
 }

@@ -158,7 +158,7 @@ func (s *session) whatIf(h *live.History, o live.WhatIfOptions, f *whatIfFlags) 
 		}
 	}
 	if err != nil {
-		return under(filepath.Dir(f.accounts), err)
+		return wholeHistory(h, under(filepath.Dir(f.accounts), err))
 	}
 	if f.output != "table" {
 		s.say(whatIfWords)
@@ -172,6 +172,19 @@ func (s *session) whatIf(h *live.History, o live.WhatIfOptions, f *whatIfFlags) 
 	}
 	out := bufio.NewWriter(s.stdout)
 	return errors.Join(formats.WriteReport(out, f.output, whatIfReport(r, f.level())), out.Flush())
+}
+
+// wholeHistory adds the way out where files are missing: a what-if can't begin from an opening.
+func wholeHistory(h *live.History, err error) error {
+	var archive *live.ArchiveError
+	parts := h.Parts()
+	if !errors.As(err, &archive) || h.Dir() != nil || parts[0].First == 1 && len(h.Gaps()) == 0 {
+		return err
+	}
+	return &exitError{
+		code: exitArchive, text: err.Error(), err: err,
+		hint: "name all files: a what-if bills everything from the first entry on",
+	}
 }
 
 // level is what a row of a machine's form is.
@@ -369,12 +382,15 @@ func (s *session) whatIfTable(r *live.WhatIfResult, f *whatIfFlags) error {
 	if err != nil {
 		return err
 	}
-	if differ == 0 {
-		err = s.lines("", fmt.Sprintf("no line differs: %s of %s are equal",
-			counted(uint64(len(r.Lines)), "line"), counted(r.Documents.Billed, "document")))
-	} else {
-		err = s.lines("", fmt.Sprintf("%s of %s differ", grouped(uint64(differ)),
-			counted(uint64(len(r.Lines)), "line")))
+	lines := counted(uint64(len(r.Lines)), "line")
+	switch {
+	case differ > 0:
+		err = s.lines("", fmt.Sprintf("%s of %s differ", grouped(uint64(differ)), lines))
+	case f.period != "": // the documents are of all periods
+		err = s.lines("", fmt.Sprintf("no line differs: %s of %s are equal", lines, f.period))
+	default:
+		err = s.lines("", fmt.Sprintf("no line differs: %s of %s are equal", lines,
+			counted(r.Documents.Billed, "document")))
 	}
 	if err == nil && f.by != "plan" {
 		err = s.whatIfDiffering(r, cmp.Or(f.by, "account"), f.all)

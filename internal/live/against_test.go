@@ -42,18 +42,14 @@ func monthsControl() []byte {
 	model := []engine.Dimension{{Name: "model", Path: "data.model"}}
 	c := &engine.Change{
 		Actor: "test",
-		Plans: []engine.Plan{{
-			Key: "plan", Version: 1, Currency: "EUR", Digits: 2, Interval: engine.Month,
-			Prices: []engine.Price{
-				{Key: "base", Model: engine.Flat, Amount: decimal.FromInt(10), Advance: true},
-				{Key: "output", Meter: "tokens", Model: engine.Unit, Unit: decimal.FromInt(2),
-					Per: []string{"model"}},
-			},
-		}},
+		Plans: []engine.Plan{
+			monthsPlan(1, 0, "output"), monthsPlan(2, engine.DayOf(utc(2026, 5, 20)), "tokens"),
+		},
 		Meters: []engine.Meter{{
 			Key: "tokens", Event: "llm", Aggregate: engine.Total, Value: "data.n", GroupBy: model,
 		}},
 	}
+	moved := utc(2026, 4, 1) // from acme to initech
 	for _, id := range []string{"acme", "initech", "kiri"} {
 		zone := "UTC"
 		if id == "kiri" {
@@ -71,7 +67,22 @@ func monthsControl() []byte {
 			},
 		})
 	}
+	c.Accounts[0].Attach = append(c.Accounts[0].Attach,
+		engine.Ownership{Subject: "moved", Account: "acme", From: engine.Past, To: moved})
+	c.Accounts[1].Attach = append(c.Accounts[1].Attach,
+		engine.Ownership{Subject: "moved", Account: "initech", From: moved, To: engine.Future})
 	return EncodeControl(&engine.Zone{Name: "Pacific/Kiritimati", Offset: 14 * 3600}, c)
+}
+
+func monthsPlan(version int, from engine.Day, price string) engine.Plan {
+	return engine.Plan{
+		Key: "plan", Version: version, Effective: from, Currency: "EUR", Digits: 2,
+		Interval: engine.Month, Prices: []engine.Price{
+			{Key: "base", Model: engine.Flat, Amount: decimal.FromInt(10), Advance: true},
+			{Key: price, Meter: "tokens", Model: engine.Unit, Unit: decimal.FromInt(2),
+				Per: []string{"model"}},
+		},
+	}
 }
 
 // monthsState makes a state directory of runs in March, April, May, two each, and June: a month's

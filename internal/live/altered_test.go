@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"billctl/engine"
 	"billctl/engine/decimal"
@@ -103,6 +104,12 @@ func TestTouched(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for month, want := range map[time.Month]string{3: "acme", 4: "initech"} {
+		got := a.Touched(Altered{Type: "llm", Subject: "moved", Time: utc(2026, month, 5)})
+		if len(got) != 1 || got[0].Account != want {
+			t.Errorf("a subject that moved, month %d: %+v, want %s", month, got, want)
+		}
+	}
 	for _, tt := range []struct {
 		name string
 		al   Altered
@@ -113,6 +120,10 @@ func TestTouched(t *testing.T) {
 			"2026-04-01 output"},
 		{"a zone ahead", Altered{Type: "llm", Subject: "kiri", Time: utc(2026, 4, 1) - engine.Hour},
 			"2026-04-01 output"},
+		{"before a new version", Altered{Type: "llm", Subject: "acme", Time: utc(2026, 5, 25)},
+			"2026-05-01 output"},
+		{"a new version", Altered{Type: "llm", Subject: "acme", Time: utc(2026, 6, 2)},
+			"2026-06-01 tokens"},
 		{"another type", Altered{Type: "call", Subject: "acme", Time: utc(2026, 4, 3)}, "2026-04-01 "},
 		{"nobody", Altered{Type: "llm", Subject: "nobody", Time: utc(2026, 4, 3)}, ""},
 		{"before the subscription", Altered{Type: "llm", Subject: "acme", Time: utc(2025, 4, 3)}, ""},

@@ -24,9 +24,9 @@ func (e *NoOpeningError) Error() string {
 		strings.Join(e.Months, ", "))
 }
 
-// DeskAsOf returns the desk of a directory as it was at the opening of a month ("2026-04"): its view
-// is the opening's state, and its documents are those that were issued up to there. Without such an
-// opening it is a *NoOpeningError.
+// DeskAsOf returns the desk of a directory as it was at the opening of a month ("2026-04"): its
+// view is the opening's state, and its documents are those that were issued up to there. Without
+// such an opening it is a *NoOpeningError.
 func DeskAsOf(dir *store.Dir, month string) (*Desk, error) {
 	h, err := OpenHistory(dir)
 	if err != nil {

@@ -65,9 +65,19 @@ func (r *Run) noteSources(now engine.Micros) {
 	r.mu.Unlock()
 }
 
-// advance writes a watermark where one is due, the close that was asked for, and a mark.
+// advance writes a watermark where one is due, the close that was asked for, and a mark. The mark of
+// an opening comes first: an opening is of use to those who replay its month only if nothing of the
+// month has closed.
 func (r *Run) advance() error {
 	_, running := r.opts.Clock.Now()
+	if r.opens() {
+		if r.saving {
+			return nil
+		}
+		if err := r.mark(); err != nil {
+			return err
+		}
+	}
 	if !r.frozen {
 		if err := r.water(running); err != nil {
 			return err
@@ -77,7 +87,7 @@ func (r *Run) advance() error {
 		}
 	}
 	due := running-r.markedAt >= r.opts.CheckpointEvery ||
-		r.journal.Bytes()-r.marked >= r.opts.CheckpointBytes || r.opens()
+		r.journal.Bytes()-r.marked >= r.opts.CheckpointBytes
 	if due && !r.saving && r.next-1 > r.sealed {
 		return r.mark()
 	}
@@ -122,7 +132,8 @@ func (r *Run) closeAt() error {
 
 // done reports whether a run that ends by itself has nothing left to do.
 func (r *Run) done() bool {
-	return r.progress.ended() && (r.closed || r.frozen || r.opts.CloseAt == engine.Past)
+	return r.progress.ended() && !r.opens() &&
+		(r.closed || r.frozen || r.opts.CloseAt == engine.Past)
 }
 
 // Closed reports whether the close that the options ask for was done.

@@ -111,10 +111,10 @@ func (e *UnknownDocumentError) Error() string { return e.Key + ": " + e.Reason }
 // the same document. An *UnreconciledError, a *DivergedError or a *store.MismatchError says that
 // something does not agree; an *UnknownDocumentError, that there is nothing to explain.
 //
-// It begins at an opening that lies before the documents' periods, and again further back if more is
-// needed; it ends at the first seal behind the last document. While it reads, it keeps of each use
-// 72 bytes and the id, of the subscriptions asked for alone, until their last document is issued or
-// the engine has forgotten the period.
+// It begins at an opening that lies before the documents' periods, and again further back if more
+// is needed; it ends at the first seal behind the last document. While it reads, it keeps 72 bytes
+// and the id of each use, of the subscriptions asked for alone, until their last document is issued
+// or the engine has forgotten the period.
 func Explain(ctx context.Context, h *History, o ExplainOptions) (*Explanation, error) {
 	asks, err := parseAsks(o.Keys)
 	if err != nil {
@@ -166,8 +166,8 @@ func lacks(err error) bool {
 }
 
 // openingBefore returns the newest opening of a month before that of an instant, and before the
-// documents asked for; nil if there is none. Usage of a period may have come before it all the same,
-// where the period's zone is ahead of UTC: then the counts do not reconcile.
+// documents asked for; nil if there is none. Usage of a period may have come before it all the
+// same, where the period's zone is ahead of UTC: then the counts do not reconcile.
 func (h *History) openingBefore(t engine.Micros, asks []*ask) *Opening {
 	if t == engine.Future {
 		return nil

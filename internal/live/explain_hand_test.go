@@ -46,9 +46,11 @@ func TestExplainFurtherBack(t *testing.T) {
 			Props: map[string]fixtures.Prop{"data.gb": {Kind: engine.NumberColumn, Text: gb}},
 		}}, fixtures.Item{At: at, Body: fixtures.Watermark{W: at}})
 	}
-	for n, at := range []engine.Micros{day(1, 10), day(1, 20), day(2, 20), day(3, 4)} {
+	for n, at := range []engine.Micros{day(1, 10), day(1, 20), day(2, 20)} {
 		use(at, at, fmt.Sprint(n+1))
 	}
+	use(day(3, 1), day(1, 24), "60") // adjusted by the invoice of February
+	use(day(3, 4), day(3, 4), "4")
 	use(day(3, 5), day(1, 25), "70")
 	use(day(4, 3), day(4, 3), "5")
 	entries, err := c.Entries(func(rows int) int { return rows })
@@ -79,14 +81,15 @@ func TestExplainFurtherBack(t *testing.T) {
 		}
 		lines := x.Documents[0].Lines
 		if notes != again || x.Opening != nil || len(lines) != 2 || lines[1].Adjustment == nil ||
-			lines[1].Count != 3 || lines[1].Line.Amount.Text(2) != "70.00" {
+			lines[1].Count != 4 || lines[1].Adjustment.Booked.Text(2) != "60.00" ||
+			lines[1].Line.Amount.Text(2) != "70.00" {
 			t.Errorf("read again %d times, from %v: %+v", notes, x.Opening, lines)
 		}
 	}
 }
 
-// TestExplainAdvance ends a subscription in a period that was billed in advance: its invoice adjusts
-// the amount, without any event.
+// TestExplainAdvance ends a subscription in a period that was billed in advance: its invoice
+// adjusts the amount, without any event.
 func TestExplainAdvance(t *testing.T) {
 	from := fixtures.DayStart(2026, time.January, 1, time.UTC)
 	c := acmeCase(from, engine.Price{

@@ -51,7 +51,7 @@ type RateResult struct {
 	Rows     uint64
 	Invoices uint64
 	Files    []RatedFile   // in the order of RateOptions.Files
-	Rejected []RejectedRow // of every reason the first three that were read; by reason
+	Rejected []RejectedRow // of every reason the first three read, by reason
 	Through  engine.Micros // greatest event time that is not too early; Past: none
 }
 

@@ -103,11 +103,11 @@ type WhatIfError struct {
 func (e *WhatIfError) Error() string { return e.Reason }
 
 // WhatIf bills the usage of a history once more under another catalog, and compares
-// (docs/formats/whatif.md, "What is compared"). Both runs go over the same entries side by side: the
-// same batches, watermarks, closes, clocks, settings, credits and zones at the same instants. Marks
-// and seals are left out of the changed run, for no digest of it was ever taken. The catalog stands
-// where the history has its first, with all its plan versions, so versions take effect by their
-// dates even where these had passed.
+// (docs/formats/whatif.md, "What is compared"). Both runs go over the same entries side by side:
+// the same batches, watermarks, closes, clocks, settings, credits and zones at the same instants.
+// Marks and seals are left out of the changed run, for no digest of it was ever taken. The catalog
+// stands where the history has its first, with all its plan versions, so versions take effect by
+// their dates even where these had passed.
 //
 // The history must hold its first entry. Memory grows with the number of lines, not of rows. It
 // fails with a *WhatIfError where the catalog lacks what a subscription names, with formats.Faults

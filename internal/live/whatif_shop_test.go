@@ -60,6 +60,13 @@ func newShop(t *testing.T, accounts []byte, closed bool) *shop {
 	s.add(begin, &d.Change, &engine.Credit{
 		ID: shopCredit, Account: s.accounts[0].ID, Currency: "EUR", Amount: decimal.AmountOf(500),
 	})
+	later := engine.Plan{
+		Key: "later", Version: 1, Currency: "EUR", Digits: 2, Interval: engine.Month,
+		Prices: []engine.Price{{Key: "flat", Model: engine.Flat}},
+	}
+	// A plan that no catalog of a what-if has, and a file that every run refuses.
+	s.add(begin, &engine.Change{File: engine.Digest{6}, Plans: []engine.Plan{later}},
+		&engine.Change{File: engine.Digest{5}})
 	for _, b := range shopBatches(t, usage) {
 		at := max(s.at(), b.GreatestTime(engine.Future/2))
 		at = min(at, fixtures.DemoTo)
