@@ -13,9 +13,9 @@ import (
 	"billctl/fixtures"
 )
 
-// BenchmarkReplayArchive proves an archive of 300,000 rows, in a process of its own. The peer in the
-// same run, a process as well, is a replay of the journal that the archive was made of; one without
-// work shows what a process costs.
+// BenchmarkReplayArchive proves an archive of 300,000 rows, in a process of its own. The peer in
+// the same run, a process as well, is a replay of the journal that the archive was made of; one
+// without work shows what a process costs.
 func BenchmarkReplayArchive(b *testing.B) {
 	h := newBenchHouse(b, benchFrom)
 	binary := benchBinary(b)

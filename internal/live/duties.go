@@ -65,9 +65,9 @@ func (r *Run) noteSources(now engine.Micros) {
 	r.mu.Unlock()
 }
 
-// advance writes a watermark where one is due, the close that was asked for, and a mark. The mark of
-// an opening comes first: an opening is of use to those who replay its month only if nothing of the
-// month has closed.
+// advance writes a watermark where one is due, the close that was asked for, and a mark. The mark
+// of an opening comes first: an opening is of use to those who replay its month only if nothing of
+// the month has closed.
 func (r *Run) advance() error {
 	_, running := r.opts.Clock.Now()
 	if r.opens() {
