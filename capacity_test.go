@@ -70,29 +70,12 @@ func BenchmarkCapacity(b *testing.B) {
 
 func measureEngine(b *testing.B) {
 	j := &journal{engine: engine.New(0, 1, freshKeys{})}
-	j.apply(&engine.Genesis{Format: engine.Format})
-	j.apply(&engine.Source{Name: "usage", Dedupe: true})
-	j.apply(&engine.Change{
-		File: engine.Digest{1},
-		Meters: []engine.Meter{{
-			Key: "tokens", Event: "call", Aggregate: engine.Total, Value: "data.tokens",
-			GroupBy: []engine.Dimension{{Name: "model", Path: "data.model"}},
-		}},
-		Plans: []engine.Plan{{
-			Key: "payg", Version: 1, Currency: "EUR", Digits: 2, Interval: engine.Month,
-			Prices: []engine.Price{{Key: "tokens", Model: engine.Unit, Meter: "tokens"}},
-		}},
-	})
-	names := make([]string, capacityAccounts)
-	for i := range names {
-		names[i] = fmt.Sprintf("account-%06d", i)
+	for _, e := range capacityCatalog() {
+		j.apply(e.Body)
 	}
+	names := capacityNames()
 	empty := heap()
-	for rest := names; len(rest) > 0; {
-		n := min(len(rest), accountsPerChange)
-		j.apply(newAccounts(rest[:n]))
-		rest = rest[n:]
-	}
+	j.open(names)
 	perAccount := (heap() - empty) / capacityAccounts
 	record := stateBytes(b, j) / capacityAccounts
 
@@ -113,6 +96,53 @@ func measureEngine(b *testing.B) {
 	b.ReportMetric((full-record)/capacityGroups, "checkpoint-B/series")
 	runtime.KeepAlive(j)
 	runtime.KeepAlive(names)
+}
+
+// capacityCatalog is a journal's first entries: one meter, one plan with one price.
+func capacityCatalog() []*engine.Entry {
+	return []*engine.Entry{
+		{Body: &engine.Genesis{Format: engine.Format}},
+		{Body: &engine.Source{Name: "usage", Dedupe: true}},
+		{Body: &engine.Change{
+			File: engine.Digest{1},
+			Meters: []engine.Meter{{
+				Key: "tokens", Event: "call", Aggregate: engine.Total, Value: "data.tokens",
+				GroupBy: []engine.Dimension{{Name: "model", Path: "data.model"}},
+			}},
+			Plans: []engine.Plan{{
+				Key: "payg", Version: 1, Currency: "EUR", Digits: 2, Interval: engine.Month,
+				Prices: []engine.Price{{Key: "tokens", Model: engine.Unit, Meter: "tokens"}},
+			}},
+		}},
+	}
+}
+
+func capacityNames() []string {
+	names := make([]string, capacityAccounts)
+	for i := range names {
+		names[i] = fmt.Sprintf("account-%06d", i)
+	}
+	return names
+}
+
+// capacityEngine returns an engine with all accounts, and their names.
+func capacityEngine() (*journal, []string) {
+	j := &journal{engine: engine.New(0, 1, freshKeys{})}
+	for _, e := range capacityCatalog() {
+		j.apply(e.Body)
+	}
+	names := capacityNames()
+	j.open(names)
+	return j, names
+}
+
+// open journals accounts, in as many changes as catalog apply would.
+func (j *journal) open(names []string) {
+	for len(names) > 0 {
+		n := min(len(names), accountsPerChange)
+		j.apply(newAccounts(names[:n]))
+		names = names[n:]
+	}
 }
 
 func newAccounts(names []string) *engine.Change {
@@ -183,23 +213,40 @@ func stateBytes(b *testing.B, j *journal) float64 {
 
 func measureJournal(b *testing.B) {
 	const rows = 200_000
+	text := usageText(b, rows)
+	journaled, read := 0, 0
+	for _, e := range usageEntries(b, text, formats.Limits{}) {
+		journaled += len(engine.AppendEntry(nil, e))
+		read += e.Body.(*engine.Batch).Len
+	}
+	if read != rows {
+		b.Fatalf("read %d rows of %d", read, rows)
+	}
+	b.ReportMetric(float64(len(text))/rows, "ndjson-B/row")
+	b.ReportMetric(float64(journaled)/rows, "journal-B/row")
+}
+
+// usageText is generated usage as NDJSON.
+func usageText(b *testing.B, rows int64) []byte {
+	b.Helper()
 	var text bytes.Buffer
 	usage := fixtures.NewUsage(fixtures.UsageConfig{Seed: 1, Events: rows})
 	if _, err := usage.WriteNDJSON(&text); err != nil {
 		b.Fatal(err)
 	}
+	return text.Bytes()
+}
+
+// usageEntries reads lines into batches, as a run does.
+func usageEntries(b *testing.B, lines []byte, limits formats.Limits) (out []*engine.Entry) {
+	b.Helper()
 	decoder, err := formats.NewDecoder(formats.NDJSON, "usage", nil)
 	if err != nil {
 		b.Fatal(err)
 	}
-	builder := formats.NewBuilder("usage", formats.Limits{})
-	chunk := formats.Chunk{Partition: "usage.ndjson", Data: text.Bytes(), Last: true}
-	journaled, read := 0, 0
-	flush := func() {
-		batch := builder.Batch()
-		journaled += len(engine.AppendEntry(nil, &engine.Entry{Seq: 1, Body: batch}))
-		read += batch.Len
-	}
+	builder := formats.NewBuilder("usage", limits)
+	chunk := formats.Chunk{Partition: "usage.ndjson", Data: lines, Last: true}
+	seq := engine.Seq(1)
 	for len(chunk.Data) > 0 {
 		n, err := decoder.Decode(chunk, builder)
 		if err != nil {
@@ -207,12 +254,10 @@ func measureJournal(b *testing.B) {
 		}
 		chunk.Data, chunk.Offset = chunk.Data[n:], chunk.Offset+int64(n)
 		if builder.Full() || len(chunk.Data) == 0 {
-			flush()
+			e := &engine.Entry{Seq: seq, At: capacityStart + engine.OneDay, Body: builder.Batch()}
+			seq += e.Seqs()
+			out = append(out, e)
 		}
 	}
-	if read != rows {
-		b.Fatalf("read %d rows of %d", read, rows)
-	}
-	b.ReportMetric(float64(text.Len())/rows, "ndjson-B/row")
-	b.ReportMetric(float64(journaled)/rows, "journal-B/row")
+	return out
 }

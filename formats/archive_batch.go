@@ -98,7 +98,7 @@ func (m *batchMaker) append(r *run, from, to int) (row int, column, reason strin
 	if row, column = missing(r, bad, from, to); row < to {
 		return row, column, "there is no value"
 	}
-	appendIDs(&b.ID, &v[colID], from, to)
+	appendIDs(&b.ID, &v[colID], &v[colIDText], from, to)
 	b.Origin.Offset = append(b.Origin.Offset, v[colOffset].ints[from:to]...)
 	for i, t := range v[colTime].ints[from:to] {
 		if t := engine.Micros(t); t < engine.MinTime || t >= engine.MaxTime {
@@ -134,7 +134,7 @@ func missing(r *run, bad engine.Bits, from, to int) (row int, column string) {
 			row, column = at, fixedColumns[col].name
 		}
 	}
-	for _, col := range [...]int{colTime, colDefaulted, colDigest, colID} {
+	for _, col := range [...]int{colTime, colDefaulted, colDigest} {
 		v := &r.vectors[col]
 		if v.kind == textVector {
 			continue
@@ -145,15 +145,18 @@ func missing(r *run, bad engine.Bits, from, to int) (row int, column string) {
 			}
 		}
 	}
-	for _, col := range [...]int{colSource, colType, colSubject, colID} {
+	for _, col := range [...]int{colSource, colType, colSubject} {
 		v := &r.vectors[col]
-		if v.kind != textVector {
-			continue
-		}
 		for i, x := range v.text.Index[from:to] {
 			if x == engine.Absent && from+i < row && !bad.Has(i) {
 				row, column = from+i, fixedColumns[col].name
 			}
+		}
+	}
+	id, text := &r.vectors[colID], &r.vectors[colIDText]
+	for at := from; at < row; at++ {
+		if id.null.Has(at) && text.null.Has(at) && !bad.Has(at-from) {
+			return at, fixedColumns[colID].name
 		}
 	}
 	return row, column
@@ -329,21 +332,20 @@ func (m *batchMaker) hasColumn(key columnKey) bool {
 	return false
 }
 
-func appendIDs(out *engine.Strings, v *vector, from, to int) {
-	if v.kind == textVector {
-		for _, x := range v.text.Index[from:to] {
-			if x != engine.Absent {
-				out.Bytes = append(out.Bytes, v.text.Values[x]...)
-			}
-			out.End = append(out.End, uint32(len(out.Bytes)))
-		}
-		return
-	}
+// appendIDs appends ids: UUIDs, which another program may have written as text, and texts.
+func appendIDs(out *engine.Strings, v, text *vector, from, to int) {
 	if out.Bytes == nil {
 		out.Bytes = make([]byte, 0, 36*cap(out.End))
 	}
 	for row := from; row < to; row++ {
-		if !v.null.Has(row) {
+		switch {
+		case v.null.Has(row):
+			if x := text.text.Index[row]; x != engine.Absent {
+				out.Bytes = append(out.Bytes, text.text.Values[x]...)
+			}
+		case v.kind == textVector:
+			out.Bytes = append(out.Bytes, v.text.Values[v.text.Index[row]]...)
+		default:
 			out.Bytes = archiveUUID(out.Bytes, v.bytes.At(row))
 		}
 		out.End = append(out.End, uint32(len(out.Bytes)))

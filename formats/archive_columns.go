@@ -20,11 +20,14 @@ var errPlan = errors.New("the events are not those that the columns were planned
 type eventSink struct {
 	plan                             *columnPlan
 	source, kind, subject, id, time_ *sinkColumn
+	idText                           *sinkColumn   // ids that are no UUIDs; nil: all are in id
 	props                            []*sinkColumn // of the plan's columns
 	rest                             *sinkColumn
 }
 
-func newEventSink(plan *columnPlan) *eventSink {
+// newEventSink returns the columns. apart says that ids that are no UUIDs have a column of their
+// own, so that the columns of all files have the same types.
+func newEventSink(plan *columnPlan, apart bool) *eventSink {
 	s := &eventSink{
 		plan:   plan,
 		source: wordColumn("source"), kind: wordColumn("type"), subject: wordColumn("subject"),
@@ -34,11 +37,17 @@ func newEventSink(plan *columnPlan) *eventSink {
 			unbound: true,
 		},
 	}
-	s.id = &sinkColumn{
-		name: "id", node: parquet.Encoded(parquet.String(), &parquet.DeltaLengthByteArray),
-		optional: true,
+	text := func(name string) *sinkColumn {
+		return &sinkColumn{
+			name: name, node: parquet.Encoded(parquet.String(), &parquet.DeltaLengthByteArray),
+			optional: true,
+		}
 	}
-	if plan.uuids {
+	s.id = text("id")
+	if apart {
+		s.idText = text("id_text")
+	}
+	if apart || plan.uuids {
 		s.id.node, s.id.fixed = parquet.Encoded(parquet.UUID(), &parquet.Plain), true
 	}
 	for i := range plan.columns {
@@ -53,6 +62,9 @@ func wordColumn(name string) *sinkColumn {
 		name: name, node: parquet.Encoded(parquet.String(), &parquet.RLEDictionary), optional: true,
 	}
 }
+
+// timeWhat is the type of the columns of times, as tableColumn has it.
+const timeWhat = "TIMESTAMP in microseconds"
 
 func timeColumn(name string, optional bool) *sinkColumn {
 	node := parquet.Encoded(parquet.Timestamp(parquet.Microsecond), &parquet.DeltaBinaryPacked)
@@ -174,6 +186,9 @@ func (s *eventSink) write(r *eventRows, skip bool) error {
 	if err == nil {
 		err = each(s.id, func(row int) error { return s.putID(b.ID.At(row)) })
 	}
+	if err == nil && s.idText != nil {
+		err = each(s.idText, func(row int) error { return s.putIDText(b.ID.At(row)) })
+	}
 	if err == nil {
 		err = each(s.time_, func(row int) error { return s.time_.int(int64(b.Time[row])) })
 	}
@@ -256,11 +271,11 @@ func bigEndian(hi, lo uint64) []byte {
 }
 
 func (s *eventSink) putID(id []byte) error {
-	if !s.plan.uuids {
-		if !utf8.Valid(id) {
-			return fmt.Errorf("the id %s is not valid UTF-8", quoted(string(id)))
-		}
-		return s.id.put(id)
+	switch {
+	case s.idText != nil && !isUUID(id):
+		return s.id.null()
+	case s.idText == nil && !s.plan.uuids:
+		return putText(s.id, id)
 	}
 	var digits [32]byte
 	var b [16]byte
@@ -275,6 +290,21 @@ func (s *eventSink) putID(id []byte) error {
 		return errPlan
 	}
 	return s.id.put(b[:])
+}
+
+// putIDText writes an id that is no UUID.
+func (s *eventSink) putIDText(id []byte) error {
+	if isUUID(id) {
+		return s.idText.null()
+	}
+	return putText(s.idText, id)
+}
+
+func putText(c *sinkColumn, id []byte) error {
+	if !utf8.Valid(id) {
+		return fmt.Errorf("the id %s is not valid UTF-8", quoted(string(id)))
+	}
+	return c.put(id)
 }
 
 // A partition is a path of a file system, which need not be UTF-8. One that is not, and one that

@@ -18,6 +18,7 @@ const (
 	colType
 	colSubject
 	colID
+	colIDText
 	colTime
 	colDefaulted
 	colOrigin
@@ -48,6 +49,7 @@ var fixedColumns = [numFixed]fixedColumn{
 	colType:      {"type", []vectorKind{textVector}},
 	colSubject:   {"subject", []vectorKind{textVector}},
 	colID:        {"id", []vectorKind{textVector, uuidVector, bytesVector}},
+	colIDText:    {"id_text", []vectorKind{textVector}},
 	colTime:      {"time", []vectorKind{timeVector}},
 	colDefaulted: {"time_defaulted", []vectorKind{boolVector}},
 	colOrigin:    {"origin", []vectorKind{textVector}},
@@ -150,7 +152,8 @@ func (c *archiveColumns) find(f *parquetFile, ours bool) error {
 func schemaOf(columns []tableColumn) string {
 	var lines []string
 	for _, c := range columns {
-		if !strings.HasPrefix(c.name, "data.") {
+		// Of a time, the unit must be right: another one gives other times.
+		if !strings.HasPrefix(c.name, "data.") && c.kind != timeVector {
 			continue
 		}
 		what := c.what

@@ -66,7 +66,7 @@ func writeEventsParquet(
 	if err != nil {
 		return err
 	}
-	s := newEventSink(plan)
+	s := newEventSink(plan, false)
 	columns := append([]*sinkColumn{s.source, s.kind, s.subject, s.id, s.time_}, s.props...)
 	file := newSink(w, "events", append(columns, s.rest))
 	err = batches(func(b *engine.Batch) error {
@@ -130,7 +130,7 @@ func newArchiveSink(w io.Writer, g engine.Genesis, plan *columnPlan) *archiveSin
 	}
 	a := &archiveSink{
 		info:    ArchiveInfo{Version: ArchiveVersion, Journal: g.Journal, Partition: g.Partition},
-		events:  newEventSink(plan),
+		events:  newEventSink(plan, true),
 		content: sha256.New(),
 		columns: plan.schema(),
 		seq:     intColumn("seq", false), entry: intColumn("entry", false),
@@ -147,8 +147,8 @@ func newArchiveSink(w io.Writer, g engine.Genesis, plan *columnPlan) *archiveSin
 	a.what.optional, a.fault.unbound = false, true
 	e := a.events
 	columns := []*sinkColumn{
-		a.seq, a.entry, a.at, a.what, e.source, e.kind, e.subject, e.id, e.time_, a.defaulted,
-		a.origin, a.partition, a.offset, a.digest,
+		a.seq, a.entry, a.at, a.what, e.source, e.kind, e.subject, e.id, e.idText, e.time_,
+		a.defaulted, a.origin, a.partition, a.offset, a.digest,
 	}
 	columns = append(append(columns, e.props...), e.rest, a.control, a.fault, a.raw, a.size)
 	a.file = newSink(w, archiveRoot, columns)
@@ -157,7 +157,7 @@ func newArchiveSink(w io.Writer, g engine.Genesis, plan *columnPlan) *archiveSin
 
 // schema returns the property columns as the metadata's checksum of them has it.
 func (p *columnPlan) schema() string {
-	var lines []string
+	lines := []string{"at " + timeWhat + "\n", "time " + timeWhat + "\n"}
 	for i := range p.columns {
 		lines = append(lines, p.columns[i].path+" "+p.columns[i].what()+"\n")
 	}

@@ -246,6 +246,9 @@ func (w *rowBatch) idPart(f *rowField, i, row int) {
 		return
 	}
 	v := &w.vec[f.at]
+	if other := &w.r.plan.idText; other.at >= 0 && v.null.Has(row) {
+		f, v = other, &w.vec[other.at]
+	}
 	if f.kind == textVector && len(w.r.plan.ids) == 1 && !v.null.Has(row) {
 		s := v.text.Values[v.text.Index[row]]
 		if len(s) > 0 && len(s) <= engine.MaxName && strings.IndexByte(s, 0) < 0 {

@@ -13,6 +13,7 @@ const noZone = " without a zone"
 // rowPlan says which columns make an event.
 type rowPlan struct {
 	ids                   []rowField // parts of the id
+	idText                rowField   // of an archive: ids that are no UUIDs
 	source, kind, subject rowField
 	time                  rowField
 	data                  []*rowData
@@ -52,7 +53,8 @@ const (
 // bind finds the columns of the plan.
 func (r *RowReader) bind() error {
 	p := &r.plan
-	for _, f := range []*rowField{&p.source, &p.kind, &p.subject, &p.time, &p.rest, &p.entry} {
+	for _, f := range []*rowField{&p.idText, &p.source, &p.kind, &p.subject, &p.time, &p.rest,
+		&p.entry} {
 		f.at = -1
 	}
 	var err error
@@ -186,7 +188,8 @@ func (r *RowReader) bindEvents() error {
 		use    columnUse
 		needed bool
 	}{
-		{&p.ids[0], "id", forText, true}, {&p.source, "source", forText, true},
+		{&p.ids[0], "id", forText, true}, {&p.idText, "id_text", forText, false},
+		{&p.source, "source", forText, true},
 		{&p.kind, "type", forText, true}, {&p.subject, "subject", forText, true},
 		{&p.time, "time", forTime, false}, {&p.rest, "rest", forRest, false},
 		{&p.entry, "kind", forRest, false},
