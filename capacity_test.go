@@ -3,6 +3,7 @@ package tidy
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"testing"
 
@@ -117,10 +118,12 @@ func capacityCatalog() []*engine.Entry {
 	}
 }
 
+// capacityNames are ids that no compression makes shorter than those of a real shop.
 func capacityNames() []string {
+	r := rand.New(rand.NewPCG(1, 0))
 	names := make([]string, capacityAccounts)
 	for i := range names {
-		names[i] = fmt.Sprintf("account-%06d", i)
+		names[i] = fmt.Sprintf("a%013x", r.Uint64()>>12)
 	}
 	return names
 }
@@ -166,12 +169,12 @@ func newAccounts(names []string) *engine.Change {
 func (j *journal) use(names []string, group int) {
 	for len(names) > 0 {
 		n := min(len(names), engine.MaxRows)
-		j.apply(usageBatch(names[:n], fmt.Sprintf("model-%d", group)))
+		j.apply(usageBatch(names[:n], group))
 		names = names[n:]
 	}
 }
 
-func usageBatch(names []string, model string) *engine.Batch {
+func usageBatch(names []string, group int) *engine.Batch {
 	n := len(names)
 	same := make([]uint32, n)
 	batch := &engine.Batch{
@@ -185,15 +188,16 @@ func usageBatch(names []string, model string) *engine.Batch {
 		},
 	}
 	tokens := engine.Column{Path: "data.tokens", Kind: engine.NumberColumn}
+	r := rand.New(rand.NewPCG(2, uint64(group)))
 	for i := range n {
 		batch.Subject.Index = append(batch.Subject.Index, uint32(i))
 		batch.Time[i] = capacityStart + engine.Hour
-		tokens.Numbers = append(tokens.Numbers, decimal.FromInt(int64(i)))
+		tokens.Numbers = append(tokens.Numbers, decimal.FromInt(r.Int64N(1_000_000)))
 		tokens.Present.Set(i)
 	}
 	batch.Props = []engine.Column{tokens, {
 		Path: "data.model", Kind: engine.TextColumn,
-		Text: engine.Dict{Values: []string{model}, Index: same},
+		Text: engine.Dict{Values: []string{fmt.Sprintf("model-%d", group)}, Index: same},
 	}}
 	return batch
 }

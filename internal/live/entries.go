@@ -136,8 +136,7 @@ func (r *Entries) missing(p *Part) error {
 			Name: p.Name,
 			Reason: fmt.Sprintf("it begins at position %d: positions 1 to %d are missing", p.First,
 				p.First-1),
-			Hint: "name the files before it as well, or begin from an opening: --period MONTH " +
-				"(billctl archive ls shows them)",
+			Hint: "name the files before it as well" + r.h.beginBehind(p.First),
 		}
 	}
 	return &ArchiveError{

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"billctl/engine"
 	"billctl/formats"
 	"billctl/internal/store"
 )
@@ -247,8 +248,18 @@ func (h *History) gap(i int) error {
 		Reason: fmt.Sprintf("positions %d to %d are missing: no file between %s and %s holds them",
 			a.Last+1, b.First-1, a.Name, b.Name),
 		Hint: "find the file " + store.ArchiveName(a.Last+1, b.First-1) +
-			" (or those that cover it), or begin behind the gap: --period MONTH with an opening",
+			" (or those that cover it)" + h.beginBehind(b.First),
 	}
+}
+
+// beginBehind names the month from whose opening a replay does not need what lies before a position.
+func (h *History) beginBehind(first engine.Seq) string {
+	for i := range h.openings {
+		if h.openings[i].Seq+1 >= first {
+			return "; billctl replay can begin behind it: --period " + h.openings[i].Month
+		}
+	}
+	return ""
 }
 
 func openPart(name string, open func() (archiveFile, error)) (*partReader, error) {
