@@ -1,4 +1,5 @@
 # The verbs of this repository. Go, make and a C compiler (for the race detector) are all they need.
+# With node 20 and npm, tests also run DuckDB, which they fetch once; without, these are skipped.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -50,8 +51,8 @@ laws:
 	@go test -v -run 'TestRestoreAndShards|TestArrivalOrder|TestApplyInSteps' ./engine
 	@go test -v -run 'TestMonthsOf|TestDaysOfAwkwardZones' ./formats
 
-# SEEDS simulations of the whole process, of followed files, and of restarts and shards. A failure
-# prints its seed and the command that repeats it.
+# SEEDS simulations of the whole process and its archive, of followed files, and of restarts and
+# shards. A failure prints its seed and the command that repeats it.
 sim:
 	@go test -run 'TestSim$$' -timeout 2h ./internal/live -v -sim.seeds $(SEEDS)
 	@go test -run TestTailModel -timeout 2h ./internal/live -tail.runs $(SEEDS)

@@ -23,7 +23,7 @@ func newExport(s *session) *cobra.Command {
 		Long: `Writes every event of an archive or a state directory, in the order of the journal, into a
 new file. The ending of its name says in which form: .ndjson (CloudEvents), .csv, .tsv, .parquet or
 .arrow. Rejected events are among them; malformed lines are no events and are left out and counted.
-billctl rate reads the file again, and so does any other tool.`,
+billctl rate reads the file again (CSV and TSV with a mapping), and so does any other tool.`,
 		Example: `  billctl export --to usage.parquet
   billctl export /mnt/audit/2026 --to - > usage.ndjson`,
 		RunE: func(_ *cobra.Command, args []string) error {

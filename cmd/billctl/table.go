@@ -348,6 +348,13 @@ func (s *session) statusTable(a *api.Status) error {
 	if a.Process == nil {
 		return nil
 	}
+	archived := "archived through position " + grouped(a.Process.Archived)
+	if a.Process.ArchiveFail != "" {
+		archived += "; the last try failed: " + formats.Visible(a.Process.ArchiveFail)
+	}
+	if err := s.lines(archived); err != nil {
+		return err
+	}
 	for _, n := range a.Process.Notices {
 		if err := s.lines("note: " + formats.Visible(n)); err != nil {
 			return err

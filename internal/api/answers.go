@@ -200,6 +200,9 @@ type Process struct {
 	JournalSize int64    `json:"journal_bytes"`
 	Checkpoint  uint64   `json:"checkpoint"`
 	SavedAt     *string  `json:"checkpoint_at"`
+	Archived    uint64   `json:"archived_through"` // the last position in the archive
+	Opening     uint64   `json:"opening"`          // the mark of the newest opening; 0: none yet
+	ArchiveFail string   `json:"archive_failure"`  // why the last try failed; "" if it did not
 	Notices     []string `json:"notices"`
 }
 

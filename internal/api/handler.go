@@ -276,7 +276,8 @@ func makeProcess(m *live.Metrics) *Process {
 	p := &Process{
 		Started: engine.Micros(m.Started.UnixMicro()).String(), Rows: m.Rows, Batches: m.Batches,
 		Documents: m.Documents, JournalSize: m.Bytes, Checkpoint: uint64(m.Checkpoint),
-		Notices: append([]string{}, m.Notices...),
+		Archived: uint64(m.Archive.Through), Opening: uint64(m.Archive.Opening),
+		ArchiveFail: m.Archive.Failed, Notices: append([]string{}, m.Notices...),
 	}
 	if !m.SavedAt.IsZero() {
 		p.SavedAt = instant(engine.Micros(m.SavedAt.UnixMicro()))

@@ -103,7 +103,7 @@ func (c *copying) file(name string, open func() (archiveFile, error)) error {
 	}
 	defer f.Close() // read only
 	if there, err := c.to.Stat(name); err == nil && there.Size == size {
-		same, err := c.same(name, f, size)
+		same, err := equalFiles(name, f, size, func() (archiveFile, error) { return c.to.Open(name) })
 		if err != nil || same {
 			return err
 		}
@@ -115,12 +115,19 @@ func (c *copying) file(name string, open func() (archiveFile, error)) error {
 	if err != nil {
 		return fmt.Errorf("copy %s: %w", name, err)
 	}
+	open = func() (archiveFile, error) { return staged.Open() }
+	if same, err := equalFiles(name, f, size, open); err != nil || !same {
+		err = errors.Join(fmt.Errorf("copy %s: it came back as something else", name), err)
+		return errors.Join(err, staged.Discard())
+	}
 	return c.commit(name, staged, size)
 }
 
-// same compares a file with one in the directory.
-func (c *copying) same(name string, f io.ReaderAt, size int64) (bool, error) {
-	there, err := c.to.Open(name)
+// equalFiles compares a file of a size with another one.
+func equalFiles(
+	name string, f io.ReaderAt, size int64, open func() (archiveFile, error),
+) (bool, error) {
+	there, err := open()
 	if err != nil {
 		return false, fmt.Errorf("copy %s: %w", name, err)
 	}

@@ -144,7 +144,8 @@ type saved struct {
 	mark             engine.Seq
 	billing, journal engine.Digest
 	opening          *store.Staged // that waits for the seal; nil: none
-	month            engine.Micros // end of the opening's month
+	month            engine.Micros // end of the opening's month; 0: no opening was due
+	closed           error         // why there is no opening although one was due
 	err              error
 }
 
@@ -200,7 +201,7 @@ func (r *Run) save(keys [][]engine.Key, outbox int64, opens bool) saved {
 	}, func(w io.Writer) error { return writeState(w, p.view) }, keys)
 	if s.err == nil && opens {
 		s.month = monthEnd(newest(p.view))
-		s.opening, s.err = stageOpening(r.st.Dir, *info, p.view)
+		s.opening, s.closed = stageOpening(r.st.Dir, *info, p.view)
 	}
 	p.view = nil
 	return s
@@ -219,10 +220,14 @@ func (r *Run) seal(s saved) error {
 	}
 	r.chain = seal.Chain()
 	if s.opening != nil {
-		if err := s.opening.Commit(); err != nil {
-			return err
-		}
+		s.closed = s.opening.Commit()
+	}
+	if s.month != 0 {
 		r.month = s.month
+	}
+	if s.closed != nil {
+		// Billing needs no opening: who proves this month replays from further back.
+		r.say("this month gets no opening: " + s.closed.Error())
 	}
 	r.wakeArchivist() // segments may be finished, and checkpoints have moved on
 	if r.next-2 == s.mark {

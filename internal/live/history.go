@@ -252,7 +252,8 @@ func (h *History) gap(i int) error {
 	}
 }
 
-// beginBehind names the month from whose opening a replay does not need what lies before a position.
+// beginBehind names the month from whose opening a replay does not need what lies before a
+// position.
 func (h *History) beginBehind(first engine.Seq) string {
 	for i := range h.openings {
 		if h.openings[i].Seq+1 >= first {

@@ -2,9 +2,11 @@
 // file and the offset.
 //
 // Owns: the frames of the journal and of the logs beside it, files and directories and when they
-// are durable, checkpoints, the index of keys, the outbox, cursors, the lock.
+// are durable, checkpoints, the index of keys, the outbox, cursors, the lock, and the names of
+// archive files and openings.
 //
-// Does not own: what a payload means (package engine), time (callers drive promises and the
+// Does not own: what a payload means (package engine), the bytes of archive files and openings
+// (package formats), which segments may go, time (callers drive promises and the
 // high-water file), when to commit, what to do after a failure beyond refusing.
 //
 // Invariants. What Sync returned for is there after any crash; of what came after it there is a
