@@ -151,8 +151,8 @@ func TestArchiveSchema(t *testing.T) {
 	for _, f := range in.Schema().Fields() {
 		names = append(names, f.Name())
 	}
-	want := "seq entry at kind source type subject id id_text time time_defaulted origin partition offset " +
-		"digest"
+	want := "seq entry at kind source type subject id id_text time time_defaulted origin " +
+		"partition offset digest"
 	if got := strings.Join(names, " "); !strings.HasPrefix(got, want+" data.") ||
 		!strings.HasSuffix(got, " rest control fault raw size") {
 		t.Errorf("columns %s", got)

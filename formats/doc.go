@@ -34,8 +34,8 @@
 //   - How the same bytes are cut into chunks and batches does not change a row.
 //   - Bad lines are never an error of the Go kind, and no input is a panic. A file of columns that
 //     is damaged is refused from there on, with its place (FileError).
-//   - What a file of columns says of itself is believed nowhere: no memory is taken before the claim
-//     was held against the bytes that are there.
+//   - What a file of columns says of itself is believed nowhere: no memory is taken before the
+//     claim was held against the bytes that are there.
 //   - An archive file gives back the entries that it was made of, normalized. Its bytes depend on
 //     them and on the version of the format, and on nothing else.
 package formats
