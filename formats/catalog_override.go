@@ -65,11 +65,11 @@ func (r *catalogReader) override(key, n *node, versions []engine.Plan) *engine.O
 		if b.Model != model {
 			r.faults.add(key.at, "pin a version of the plan",
 				"price %s is %s in one version of plan %s and %s in another",
-				key.text, modelWord(model), versions[0].Key, modelWord(b.Model))
+				key.text, ModelWord(model), versions[0].Key, ModelWord(b.Model))
 			return nil
 		}
 	}
-	f := fieldsOf(r.faults, n, "an override of a "+modelWord(model)+" price", overrideKeys(model)...)
+	f := fieldsOf(r.faults, n, "an override of a "+ModelWord(model)+" price", overrideKeys(model)...)
 	if f == nil {
 		return nil
 	}

@@ -27,8 +27,8 @@ var (
 	usageKeys = []string{"meter", "match", "per", "convert", "free"}
 )
 
-// modelWord returns the catalog's word for a model.
-func modelWord(m engine.Model) string {
+// ModelWord returns the catalog's word for a charge model.
+func ModelWord(m engine.Model) string {
 	for _, known := range models {
 		if known.model == m {
 			return known.word
@@ -72,7 +72,7 @@ func (r *catalogReader) price(n *node, plan *engine.Plan, at *planPlaces) {
 	}
 	what := "a price"
 	if p.Model != 0 {
-		what = "a price of model " + modelWord(p.Model)
+		what = "a price of model " + ModelWord(p.Model)
 	}
 	f = fieldsOf(r.faults, n, what, modelKeys(p.Model)...)
 	if key, ok := f.key(f.need("key", "name it; the name stands on invoices"), "price key"); ok {

@@ -30,7 +30,7 @@ func orNone(s string) string {
 func meterDiff(old, m *engine.Meter) []string {
 	var w wordList
 	w.text("event", old.Event, m.Event)
-	w.text("aggregate", aggregateWord(old.Aggregate), aggregateWord(m.Aggregate))
+	w.text("aggregate", AggregateWord(old.Aggregate), AggregateWord(m.Aggregate))
 	w.text("value", old.Value, m.Value)
 	w.text("group_by", dimensionWords(old.GroupBy), dimensionWords(m.GroupBy))
 	w.text("where", filterWords(old.Where), filterWords(m.Where))
@@ -40,7 +40,7 @@ func meterDiff(old, m *engine.Meter) []string {
 
 // meterWords describes a meter.
 func meterWords(m *engine.Meter) string {
-	words := aggregateWord(m.Aggregate)
+	words := AggregateWord(m.Aggregate)
 	if m.Value != "" {
 		words += " of " + m.Value
 	}
@@ -51,7 +51,8 @@ func meterWords(m *engine.Meter) string {
 	return words
 }
 
-func aggregateWord(a engine.Aggregate) string {
+// AggregateWord returns the catalog's word for an aggregation.
+func AggregateWord(a engine.Aggregate) string {
 	for _, known := range aggregates {
 		if known.how == a {
 			return known.word
@@ -133,7 +134,7 @@ func pricesDiff(before, p *engine.Plan) []string {
 // priceDiff says how a price differs; nothing if it does not.
 func priceDiff(old, p *engine.Price) []string {
 	var w wordList
-	w.text("model", modelWord(old.Model), modelWord(p.Model))
+	w.text("model", ModelWord(old.Model), ModelWord(p.Model))
 	w.text("meter", old.Meter, p.Meter)
 	w.text("match", matchWords(old.Match), matchWords(p.Match))
 	w.text("per", braces(old.Per), braces(p.Per))

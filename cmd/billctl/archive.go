@@ -56,7 +56,7 @@ type archiveOpening struct {
 // without arguments the configured state. The function that it returns closes what was opened.
 func (s *session) history(args []string) (*live.History, func() error, error) {
 	nothing := func() error { return nil }
-	if len(args) > 0 && !isState(args[0]) {
+	if len(args) > 0 && live.StateOf(args[0]) == "" {
 		h, err := live.OpenArchive(args)
 		return h, nothing, err
 	}
@@ -65,10 +65,7 @@ func (s *session) history(args []string) (*live.History, func() error, error) {
 			args[0] + " is a state directory")
 	}
 	if len(args) == 1 {
-		s.stateDir = filepath.Clean(args[0])
-		if filepath.Base(s.stateDir) == "journal" {
-			s.stateDir = filepath.Dir(s.stateDir)
-		}
+		s.stateDir = live.StateOf(args[0])
 	}
 	dir, err := s.openReadOnly()
 	if err != nil {
@@ -79,18 +76,6 @@ func (s *session) history(args []string) (*live.History, func() error, error) {
 		return nil, nothing, s.inState(errors.Join(err, dir.Close()))
 	}
 	return h, dir.Close, nil
-}
-
-// isState reports whether a path is a state directory or its journal.
-func isState(path string) bool {
-	path = filepath.Clean(path)
-	for _, dir := range []string{path, filepath.Dir(path)} {
-		if _, err := os.Stat(filepath.Join(dir, "genesis")); err == nil &&
-			(dir == path || filepath.Base(path) == "journal") {
-			return true
-		}
-	}
-	return false
 }
 
 func newArchiveLs(s *session) *cobra.Command {
@@ -340,7 +325,7 @@ func (s *session) writeArchive(target, output string) error {
 		return err
 	}
 	defer dir.Close() // read only
-	if isState(target) {
+	if live.StateOf(target) != "" {
 		return &exitError{
 			code: exitUsage, text: target + " is a state directory",
 			hint: "name a directory of its own for the archive",

@@ -283,8 +283,8 @@ func (q *queries) testMixed(t *testing.T) {
 			continue
 		}
 		_, err = q.duckdb.Query(t.Context(), dir, fmt.Sprintf("COPY (SELECT * REPLACE "+
-			"(NULL::UUID AS id, 'row-' || id AS id_text), seq AS \"data.later\" FROM '%s') TO 'archive/%s'", file,
-			filepath.Base(file)))
+			"(NULL::UUID AS id, 'row-' || id AS id_text), seq AS \"data.later\" FROM '%s') "+
+			"TO 'archive/%s'", file, filepath.Base(file)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -118,7 +118,7 @@ func (s *session) explain(keys []string, f *explainFlags) error {
 
 func (s *session) explainHistory(archive []string) (*live.History, func() error, error) {
 	for _, path := range archive {
-		if isState(path) {
+		if live.StateOf(path) != "" {
 			return nil, nil, &exitError{
 				code: exitUsage, text: "--archive " + path + " is a state directory",
 				hint: "name it with --state, or its archive directory",

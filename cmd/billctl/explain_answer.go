@@ -162,7 +162,7 @@ func explainDocumentOf(d *live.ExplainedDocument) explainDocument {
 
 func explainLineOf(l *live.ExplainedLine, inv *engine.Invoice) explainLine {
 	out := explainLine{
-		Line: l.Key, Price: l.Line.Price, Model: modelWord(l.Line.Model), Group: dimValues(l.Line.Group),
+		Line: l.Key, Price: l.Line.Price, Model: modelOf(&l.Line), Group: dimValues(l.Line.Group),
 		From: l.Terms.Start.String(), To: l.Terms.End.String(), Days: l.Terms.Days,
 		FullDays: l.Terms.FullDays, Rated: l.Line.Rated.String(), Exact: l.Line.Exact.String(),
 		Amount: l.Line.Amount.Text(inv.Digits), Reconciles: true, Count: uint64(l.Count),
@@ -170,7 +170,7 @@ func explainLineOf(l *live.ExplainedLine, inv *engine.Invoice) explainLine {
 	}
 	if l.Meter != nil {
 		out.Meter, out.Unit = l.Meter.Key, l.Meter.Unit
-		out.Aggregate = aggregateWord(l.Meter.Aggregate)
+		out.Aggregate = formats.AggregateWord(l.Meter.Aggregate)
 		out.Quantity, out.Billable = l.Line.Quantity.String(), l.Line.Billable.String()
 	}
 	if !l.Line.Discount.IsZero() {
@@ -205,6 +205,14 @@ func explainEventOf(e *live.ExplainedEvent, m *engine.Meter) explainEvent {
 	}
 }
 
+// modelOf returns the word of a line's charge model; an adjustment to nothing has none.
+func modelOf(l *engine.Line) string {
+	if l.Model == 0 {
+		return ""
+	}
+	return formats.ModelWord(l.Model)
+}
+
 func dimValues(group []engine.GroupValue) []dimValue {
 	out := []dimValue{}
 	for i := range group {
@@ -215,36 +223,6 @@ func dimValues(group []engine.GroupValue) []dimValue {
 		out = append(out, v)
 	}
 	return out
-}
-
-func modelWord(m engine.Model) string {
-	switch m {
-	case engine.Flat:
-		return "flat"
-	case engine.Unit:
-		return "unit"
-	case engine.Graduated:
-		return "graduated"
-	case engine.Volume:
-		return "volume"
-	case engine.Package:
-		return "package"
-	}
-	return "" // an adjustment to nothing
-}
-
-func aggregateWord(a engine.Aggregate) string {
-	switch a {
-	case engine.Count:
-		return "count"
-	case engine.Total:
-		return "sum"
-	case engine.Least:
-		return "min"
-	case engine.Most:
-		return "max"
-	}
-	panic("BUG: no word for an aggregation")
 }
 
 func boundWord(b engine.Bound) string {

@@ -145,7 +145,7 @@ func (s *session) replay(args []string, f *replayFlags) (err error) {
 // replayHistory opens what the arguments name. What does not exist and has no name of an archive
 // file is taken for a state directory.
 func (s *session) replayHistory(args []string) (*live.History, func() error, error) {
-	if len(args) == 1 && filepath.Ext(args[0]) != ".parquet" && !isState(args[0]) &&
+	if len(args) == 1 && filepath.Ext(args[0]) != ".parquet" && live.StateOf(args[0]) == "" &&
 		!isThere(args[0]) {
 		s.stateDir = filepath.Clean(args[0])
 		if filepath.Base(s.stateDir) == "journal" {
