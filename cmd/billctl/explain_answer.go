@@ -7,6 +7,7 @@ import (
 
 	"billctl/engine"
 	"billctl/engine/decimal"
+	"billctl/formats"
 	"billctl/internal/api"
 	"billctl/internal/live"
 )
