@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"billctl/engine"
@@ -44,11 +45,11 @@ func (a *archivist) run(ctx context.Context) {
 		}
 		failed := ""
 		if err != nil {
-			failed = err.Error()
+			failed = fault(err)
 		}
 		if failed != "" && failed != status.Failed {
-			a.say("archive: " + failed + ": tried again in " + archiveRetry.String() +
-				"; the journal holds everything")
+			a.say("nothing is archived for now: " + failed + "; the journal holds everything, and the " +
+				"next try is in " + archiveRetry.String())
 		}
 		status.Failed = failed
 		a.note(status)
@@ -68,37 +69,54 @@ func (a *archivist) run(ctx context.Context) {
 // catchUp archives every finished segment that the archive does not hold, and lets go of those that
 // nobody needs.
 func (a *archivist) catchUp(ctx context.Context, status *ArchiveStatus) error {
-	through, opening, err := archivedThrough(a.dir)
+	names, err := a.dir.ArchiveNames()
 	if err != nil {
 		return err
 	}
-	status.Through, status.Opening = through, opening
+	status.Through, status.Opening = 0, 0
+	for _, name := range names {
+		if mark, ok := store.ParseOpeningName(name); ok {
+			status.Opening = max(status.Opening, mark)
+		}
+	}
 	segments, err := a.dir.Segments()
 	if err != nil {
 		return err
 	}
+	if len(segments) > 0 {
+		status.Through = segments[0].First - 1 // it went because the archive holds what is before it
+	}
 	for i := 0; i+1 < len(segments); i++ {
 		first, last := segments[i].First, segments[i+1].First-1
-		if first <= through {
-			continue
-		}
-		if first != through+1 {
-			return &ArchiveError{
-				Name: archiveName,
-				Reason: fmt.Sprintf("positions %d to %d are neither in the journal nor in the archive",
-					through+1, first-1),
-				Hint: "restore the archive file that holds them from a copy",
+		if !slices.Contains(names, store.ArchiveName(first, last)) {
+			if err := apart(names, first, last); err != nil {
+				return err
 			}
+			if err := a.segment(ctx, first, last); err != nil {
+				return err
+			}
+			status.Files++
 		}
-		if err := a.segment(ctx, first, last); err != nil {
-			return err
-		}
-		through = last
-		status.Through = through
-		status.Files++
+		status.Through = last
 		a.note(*status)
 	}
-	return a.trim(through)
+	return a.trim(ctx, segments)
+}
+
+// apart refuses to write an archive file over a part of what another one says that it holds.
+func apart(names []string, first, last engine.Seq) error {
+	for _, name := range names {
+		from, to, ok := store.ParseArchiveName(name)
+		if ok && from <= last && first <= to {
+			return &ArchiveError{
+				Name: store.ArchivePath(name),
+				Reason: fmt.Sprintf("it is no file of this journal's segments: one has positions %d to %d",
+					first, last),
+				Hint: "move it out of the archive",
+			}
+		}
+	}
+	return nil
 }
 
 // segment writes one archive file, reads it back, and gives it its name.
@@ -110,16 +128,24 @@ func (a *archivist) segment(ctx context.Context, first, last engine.Seq) error {
 	if err != nil {
 		return fmt.Errorf("archive positions %d to %d: %w", first, last, err)
 	}
-	if err := comparePart(ctx, staged, journalOf(a.dir), first, last); err != nil {
+	name := store.ArchiveName(first, last)
+	open := func() (archiveFile, error) { return staged.Open() }
+	if err := comparePart(ctx, name, open, journalOf(a.dir), first, last); err != nil {
 		return errors.Join(fmt.Errorf("read archive file back: %w", err), staged.Discard())
 	}
 	return staged.Commit()
 }
 
-// trim removes the segments that the archive holds and that lie before every checkpoint.
-func (a *archivist) trim(through engine.Seq) error {
-	if a.keep || through == 0 {
+// trim removes the segments that lie before every checkpoint, the oldest first, each after the
+// archive file of just its positions was compared with it once more: time has passed since it was
+// written. A file that has come to harm is written anew, and its segment stays for this time.
+func (a *archivist) trim(ctx context.Context, segments []store.Segment) error {
+	if a.keep {
 		return nil
+	}
+	// The process before us may have died between a file's name and its durability.
+	if err := a.dir.SyncArchive(); err != nil {
+		return err
 	}
 	checkpoints, err := a.dir.Checkpoints()
 	if err != nil {
@@ -131,28 +157,35 @@ func (a *archivist) trim(through engine.Seq) error {
 			before = c.Meta.Seq
 		}
 	}
-	if before == 0 {
-		return nil
+	for i := 0; i+1 < len(segments); i++ {
+		first, last := segments[i].First, segments[i+1].First-1
+		if last > before {
+			break
+		}
+		name := store.ArchivePath(store.ArchiveName(first, last))
+		open := func() (archiveFile, error) { return a.dir.FS().Open(name) }
+		err := comparePart(ctx, name, open, journalOf(a.dir), first, last)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			a.say("an archive file is written anew from the journal: " + fault(err))
+			return a.segment(ctx, first, last)
+		}
+		if err := a.dir.Trim(last + 1); err != nil {
+			return err
+		}
 	}
-	return a.dir.Trim(min(before, through) + 1)
+	return nil
 }
 
-// archivedThrough returns the last position of the archive of a state directory, and the mark of
-// its newest opening, by the names of the files.
-func archivedThrough(dir *store.Dir) (through, opening engine.Seq, err error) {
-	names, err := dir.ArchiveNames()
-	if err != nil {
-		return 0, 0, err
+// fault says what went wrong without the advice for those whose process it stops.
+func fault(err error) string {
+	var failed *store.FailedError
+	if errors.As(err, &failed) {
+		return fmt.Sprintf("%s %s: %v", failed.Op, failed.Path, failed.Err)
 	}
-	for _, name := range names {
-		if _, last, ok := store.ParseArchiveName(name); ok {
-			through = max(through, last)
-		}
-		if mark, ok := store.ParseOpeningName(name); ok {
-			opening = max(opening, mark)
-		}
-	}
-	return through, opening, nil
+	return err.Error()
 }
 
 // writePart writes the entries of a history from first to last as an archive file.
@@ -192,12 +225,12 @@ func eachEntry(
 	return nil
 }
 
-// comparePart reads a staged archive file back and compares it, entry by entry, with what it was
-// made of.
+// comparePart reads an archive file and compares it, entry by entry, with what it was made of.
 func comparePart(
-	ctx context.Context, s *store.Staged, h *History, first, last engine.Seq,
+	ctx context.Context, name string, open func() (archiveFile, error), h *History,
+	first, last engine.Seq,
 ) (err error) {
-	p, err := openPart(store.ArchiveName(first, last), func() (archiveFile, error) { return s.Open() })
+	p, err := openPart(name, open)
 	if err != nil {
 		return err
 	}

@@ -235,7 +235,8 @@ func (c *copying) part(name string, first, last engine.Seq) error {
 	if err != nil {
 		return fmt.Errorf("archive positions %d to %d: %w", first, last, err)
 	}
-	if err := comparePart(c.ctx, staged, h, first, last); err != nil {
+	open := func() (archiveFile, error) { return staged.Open() }
+	if err := comparePart(c.ctx, name, open, h, first, last); err != nil {
 		return errors.Join(fmt.Errorf("read archive file back: %w", err), staged.Discard())
 	}
 	return c.commit(name, staged, size)

@@ -11,9 +11,18 @@ import (
 // findMonth finds out which month the newest opening is of.
 func (r *Run) findMonth() error {
 	r.month = engine.Past
-	_, mark, err := archivedThrough(r.opts.State.Dir)
-	if err != nil || mark == 0 {
+	names, err := r.opts.State.Dir.ArchiveNames()
+	if err != nil {
 		return err
+	}
+	mark := engine.Seq(0)
+	for _, name := range names {
+		if m, ok := store.ParseOpeningName(name); ok {
+			mark = max(mark, m)
+		}
+	}
+	if mark == 0 {
+		return nil
 	}
 	path := store.ArchivePath(store.OpeningName(mark))
 	fs := r.opts.State.Dir.FS()
@@ -56,6 +65,7 @@ func (r *Run) noteArchive(s ArchiveStatus) {
 func (r *Run) endArchive(ctx context.Context) {
 	var status ArchiveStatus
 	if err := r.archivist.catchUp(ctx, &status); err != nil && ctx.Err() == nil {
-		r.say("archive: " + err.Error() + ": the next run tries again; the journal holds everything")
+		r.say("not all is archived: " + fault(err) + "; the journal holds everything, and the next run " +
+			"tries again")
 	}
 }

@@ -69,6 +69,18 @@ func (d *Dir) ArchiveNames() ([]string, error) {
 // ArchivePath returns the path within the state directory of a name in the archive.
 func ArchivePath(name string) string { return archiveDir + "/" + name }
 
+// SyncArchive makes the names in the archive durable. Nothing else may go because a name is there:
+// the process that gave it may have died before its sync.
+func (d *Dir) SyncArchive() error {
+	if _, err := d.fs.Stat(archiveDir); isNotExist(err) {
+		return nil
+	}
+	if err := d.fs.SyncDir(archiveDir); err != nil {
+		return &FailedError{"sync", archiveDir, err}
+	}
+	return nil
+}
+
 // Staged is a file of the archive that is whole and durable, under another name.
 type Staged struct {
 	fs       FS
@@ -77,7 +89,8 @@ type Staged struct {
 
 // StageArchive writes a file of the archive durably under a name for files that are not finished,
 // which the next Open for writing removes. Commit gives it its name. Files of the archive are
-// written by one goroutine at a time for one name.
+// written by one goroutine at a time for one name. *FullError: the volume has less free space than
+// twice the floor, which is the journal's.
 func (d *Dir) StageArchive(name string, write func(io.Writer) error) (*Staged, error) {
 	if err := d.fs.Mkdir(archiveDir); err != nil {
 		return nil, &FailedError{"make", archiveDir, err}
@@ -85,11 +98,16 @@ func (d *Dir) StageArchive(name string, write func(io.Writer) error) (*Staged, e
 	if err := d.fs.SyncDir("."); err != nil {
 		return nil, &FailedError{"sync", ".", err}
 	}
-	return Stage(d.fs, ArchivePath(name), write)
+	room := Options{Floor: 2 * d.options.Floor}
+	return stage(d.fs, ArchivePath(name), room, write)
 }
 
 // Stage is StageArchive for any directory, which must exist.
 func Stage(fs FS, path string, write func(io.Writer) error) (*Staged, error) {
+	return stage(fs, path, Options{Floor: -1}, write)
+}
+
+func stage(fs FS, path string, room Options, write func(io.Writer) error) (*Staged, error) {
 	s := &Staged{fs: fs, tmp: path + tmpSuffix, end: path}
 	if err := fs.Remove(s.tmp); err != nil && !isNotExist(err) {
 		return nil, &FailedError{"remove", s.tmp, err}
@@ -98,15 +116,15 @@ func Stage(fs FS, path string, write func(io.Writer) error) (*Staged, error) {
 	if err != nil {
 		return nil, &FailedError{"create", s.tmp, err}
 	}
-	w := &offsetWriter{f: f, path: s.tmp}
+	w := &offsetWriter{fs: fs, f: f, path: s.tmp, room: room}
 	if err := write(w); err != nil {
 		return nil, errors.Join(err, f.Close(), s.Discard())
 	}
 	if err := f.Sync(); err != nil {
-		return nil, errors.Join(&FailedError{"sync", s.tmp, err}, f.Close())
+		return nil, errors.Join(&FailedError{"sync", s.tmp, err}, f.Close(), s.Discard())
 	}
 	if err := f.Close(); err != nil {
-		return nil, &FailedError{"close", s.tmp, err}
+		return nil, errors.Join(&FailedError{"close", s.tmp, err}, s.Discard())
 	}
 	return s, nil
 }
@@ -137,14 +155,26 @@ func (s *Staged) Discard() error {
 	return nil
 }
 
-// offsetWriter writes a file from its start.
+// offsetWriter writes a file from its start, as long as the volume has room.
 type offsetWriter struct {
-	f    File
-	path string
-	off  int64
+	fs      FS
+	f       File
+	path    string
+	room    Options
+	off     int64
+	checked int64 // offset before which free space was looked at
 }
 
+// checkEvery is how many bytes are written before free space is looked at again.
+const checkEvery = 1 << 20
+
 func (w *offsetWriter) Write(b []byte) (int, error) {
+	if w.off+int64(len(b)) > w.checked {
+		if err := w.room.checkFree(w.fs, w.path); err != nil {
+			return 0, err
+		}
+		w.checked = w.off + int64(len(b)) + checkEvery
+	}
 	n, err := w.f.WriteAt(b, w.off)
 	w.off += int64(n)
 	if err != nil {

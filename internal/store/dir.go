@@ -58,6 +58,7 @@ func (o Options) checkFree(fs FS, name string) error {
 type Dir struct {
 	fs      FS
 	genesis *Genesis
+	options Options
 	lock    io.Closer
 	journal *Journal
 }
@@ -114,7 +115,7 @@ func create(fs FS, g Genesis, o Options) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Dir{fs: fs, genesis: &g, journal: j}, nil
+	return &Dir{fs: fs, genesis: &g, options: o, journal: j}, nil
 }
 
 // checkEmpty lets a directory pass that is empty or the beginning of a state directory.
@@ -168,6 +169,7 @@ func open(fs FS, o Options) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.options = o
 	if err := o.checkFree(fs, "."); err != nil {
 		return nil, err
 	}
@@ -179,6 +181,9 @@ func open(fs FS, o Options) (*Dir, error) {
 	// The process before us may have died between a name and its durability.
 	if err := fs.SyncDir("."); err != nil {
 		return nil, &FailedError{"sync", ".", err}
+	}
+	if err := d.SyncArchive(); err != nil {
+		return nil, err
 	}
 	d.journal, err = openJournal(fs, d.genesis, o)
 	return d, err

@@ -163,22 +163,25 @@ func (r *JournalReader) grow(limit int64) error {
 	return nil
 }
 
-// open opens the segment that holds the first Seq wanted, or the one after the last.
+// open opens the segment that holds the first Seq wanted, or the one after the last. A segment that
+// was trimmed after it was listed is looked for again, and then the list says that it is gone.
 func (r *JournalReader) open() error {
-	segments, err := listSegments(r.d.fs)
-	if err != nil {
-		return err
-	}
-	if len(segments) == 0 {
-		return &CorruptError{journalDir, 0, "holds no segment"}
-	}
-	s, err := r.choose(segments)
-	if err != nil {
-		return err
-	}
-	f, err := r.d.fs.Open(s.Path)
-	if err != nil {
-		return fmt.Errorf("open segment: %w", err)
+	var s Segment
+	var f File
+	for tries := 1; f == nil; tries++ {
+		segments, err := listSegments(r.d.fs)
+		if err != nil {
+			return err
+		}
+		if len(segments) == 0 {
+			return &CorruptError{journalDir, 0, "holds no segment"}
+		}
+		if s, err = r.choose(segments); err != nil {
+			return err
+		}
+		if f, err = r.d.fs.Open(s.Path); err != nil && (!isNotExist(err) || tries == maxListings) {
+			return fmt.Errorf("open segment: %w", err)
+		}
 	}
 	frames, err := openFrames(f, s.Path, segmentHeader(r.d.genesis, s.First))
 	if err != nil {
@@ -188,6 +191,9 @@ func (r *JournalReader) open() error {
 	r.limit, r.final = logHeaderSize, false
 	return nil
 }
+
+// maxListings is how often a segment that is gone is looked for again.
+const maxListings = 10
 
 func (r *JournalReader) choose(segments []Segment) (Segment, error) {
 	if r.first != 0 { // the one before was read to its end
