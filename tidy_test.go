@@ -64,7 +64,7 @@ var may = map[string]struct{ ours, others []string }{
 			"engine", "engine/decimal", "formats", "internal/store", "internal/live",
 			"internal/sink", "internal/api", "tui", "fixtures",
 		},
-		others: []string{"github.com/spf13/cobra"},
+		others: []string{"github.com/spf13/cobra", "github.com/spf13/pflag"},
 	},
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func newRoot(s *session) *cobra.Command {
@@ -22,6 +23,8 @@ Start in an empty directory:
 		SilenceErrors: true,
 		Args:          usageArgs(cobra.NoArgs),
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error { return emptyFlag(c) },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return misused(c, err.Error()) })
 	flags := root.PersistentFlags()
@@ -33,6 +36,17 @@ Start in an empty directory:
 		newWhatIf(s), newVersion(s),
 	)
 	return root
+}
+
+// emptyFlag refuses a flag that is given with nothing in it, as a script does whose variable is not
+// set: a digest that is not there must not be taken for a digest that nobody asked for.
+func emptyFlag(c *cobra.Command) (err error) {
+	c.Flags().Visit(func(f *pflag.Flag) {
+		if f.Value.Type() == "string" && f.Value.String() == "" && f.Name != "reason" && err == nil {
+			err = misused(c, "--"+f.Name+" is given and empty")
+		}
+	})
+	return err
 }
 
 // misused is a command line that the command does not take.

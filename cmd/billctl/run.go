@@ -330,9 +330,15 @@ func parseInstant(flag, text string) (engine.Micros, error) {
 		return engine.Past, nil
 	}
 	for _, layout := range []string{"2006-01-02", time.RFC3339Nano} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return engine.Micros(t.UnixMicro()), nil
+		t, err := time.Parse(layout, text)
+		if err != nil {
+			continue
 		}
+		at := engine.Micros(t.UnixMicro())
+		if at < engine.MinTime || at >= engine.MaxTime {
+			return 0, usageError(fmt.Sprintf("%s %s is not in 1970 to 2199", flag, text))
+		}
+		return at, nil
 	}
 	return 0, usageError(fmt.Sprintf("%s %q is neither a date (2026-10-01) nor an RFC 3339 time",
 		flag, text))

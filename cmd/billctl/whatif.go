@@ -164,6 +164,18 @@ func (s *session) whatIf(h *live.History, o live.WhatIfOptions, f *whatIfFlags) 
 		s.say(whatIfWords)
 	}
 	s.whatIfNotes(r)
+	if err := s.whatIfAnswer(h, r, f); err != nil || r.Diverged == nil {
+		return err
+	}
+	return &exitError{
+		code: exitDiffers,
+		text: "what is called billed is not what was billed: " + r.Diverged.Error(),
+		hint: "the history was changed: billctl replay says where", err: r.Diverged,
+	}
+}
+
+// whatIfAnswer writes the comparison in the form that was asked for.
+func (s *session) whatIfAnswer(h *live.History, r *live.WhatIfResult, f *whatIfFlags) error {
 	switch f.output {
 	case "table":
 		return s.whatIfTable(r, f)
@@ -193,7 +205,7 @@ func (f *whatIfFlags) level() string { return cmp.Or(f.by, "line") }
 // whatIfNotes says what a person must know of a comparison before its amounts.
 func (s *session) whatIfNotes(r *live.WhatIfResult) {
 	if r.Altered > 0 {
-		s.say("note: %s of the archive differ from what was journaled: billctl replay names them",
+		s.say("note: changed in the archive after it was journaled: %s; billctl replay names them",
 			counted(r.Altered, "row"))
 	}
 	for _, refusal := range r.Refusals {

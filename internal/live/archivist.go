@@ -48,8 +48,8 @@ func (a *archivist) run(ctx context.Context) {
 			failed = fault(err)
 		}
 		if failed != "" && failed != status.Failed {
-			a.say("nothing is archived for now: " + failed + "; the journal holds everything, and the " +
-				"next try is in " + archiveRetry.String())
+			a.say("archive: " + failed + "; what is not in it stays in the journal, and the next try is " +
+				"in " + archiveRetry.String())
 		}
 		status.Failed = failed
 		a.note(status)
@@ -100,7 +100,22 @@ func (a *archivist) catchUp(ctx context.Context, status *ArchiveStatus) error {
 		status.Through = last
 		a.note(*status)
 	}
-	return a.trim(ctx, segments)
+	if err := a.trim(ctx, segments); err != nil {
+		return err
+	}
+	return a.lost()
+}
+
+// lost says what the journal has let go and the archive does not hold any more.
+func (a *archivist) lost() error {
+	h, err := OpenHistory(a.dir)
+	if err != nil {
+		return err
+	}
+	if gaps := h.Gaps(); len(gaps) > 0 {
+		return gaps[0]
+	}
+	return nil
 }
 
 // apart refuses to write an archive file over a part of what another one says that it holds.

@@ -36,6 +36,7 @@ type Entries struct {
 	archive *partReader
 	journal *store.JournalReader
 	place   Place
+	at      engine.Micros           // of the last entry
 	wants   func(*store.Frame) bool // of the journal; the others are not decoded; nil: all
 }
 
@@ -70,6 +71,14 @@ func (r *Entries) Next() (*engine.Entry, error) {
 		if e.Seq+e.Seqs() <= r.from {
 			continue
 		}
+		if e.At < r.at {
+			return nil, &formats.FileError{
+				Name: r.place.Path, Group: r.place.Group, Row: r.place.Row, Column: "at",
+				Reason: fmt.Sprintf("entry %d is of %s, before the entry before it", e.Seq, e.At),
+				Hint:   "the file was changed: restore it from a copy",
+			}
+		}
+		r.at = e.At
 		if e.Seq != r.next {
 			return nil, &ArchiveError{
 				Name:   r.place.Path,
@@ -131,6 +140,9 @@ func (r *Entries) start() error {
 
 // missing says that a part begins too late.
 func (r *Entries) missing(p *Part) error {
+	if err := r.h.faultAt(r.next); err != nil {
+		return err
+	}
 	if r.next == r.from && r.from == 1 {
 		return &ArchiveError{
 			Name: p.Name,
@@ -191,6 +203,9 @@ func (r *Entries) open() error {
 		}
 	}
 	if r.part >= len(r.h.parts) {
+		if err := r.h.faultAt(r.next); err != nil {
+			return err
+		}
 		if r.h.dir != nil {
 			r.journal = r.h.dir.Read(r.next)
 			return nil
@@ -221,6 +236,9 @@ func (r *Entries) reopen() error {
 	r.h = h
 	holds := func(p Part) bool { return p.First <= r.next && r.next <= p.Last }
 	if !slices.ContainsFunc(h.parts, holds) {
+		if err := h.faultAt(r.next); err != nil {
+			return err
+		}
 		return &ArchiveError{
 			Name:   archiveName,
 			Reason: fmt.Sprintf("position %d is neither in the journal nor in the archive", r.next),

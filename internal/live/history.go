@@ -24,6 +24,13 @@ type History struct {
 	journal  [16]byte
 	parts    []Part    // by First
 	openings []Opening // by Seq
+	faults   []fileFault
+}
+
+// fileFault is a file that can't be read. It matters to those who need what its name promises.
+type fileFault struct {
+	base string
+	err  error
 }
 
 // archiveName is what people call the archive of a state directory.
@@ -70,7 +77,7 @@ func OpenHistory(dir *store.Dir) (*History, error) {
 	}
 	for _, name := range names {
 		open := func() (archiveFile, error) { return dir.FS().Open(store.ArchivePath(name)) }
-		if err := h.add(store.ArchivePath(name), name, open); err != nil {
+		if err := h.take(store.ArchivePath(name), name, open); err != nil {
 			return nil, err
 		}
 	}
@@ -84,7 +91,7 @@ func journalOf(dir *store.Dir) *History {
 }
 
 // OpenArchive returns the history that archive files hold. A path is a file or a directory of
-// files; a state directory is for OpenHistory.
+// files; a state directory is for OpenHistory. Files that can't be read are among its Faults.
 func OpenArchive(paths []string) (*History, error) {
 	h := &History{name: paths[0]}
 	for _, path := range paths {
@@ -111,7 +118,7 @@ func OpenArchive(paths []string) (*History, error) {
 			}
 		}
 	}
-	if len(h.parts) == 0 {
+	if len(h.parts)+len(h.faults) == 0 {
 		return nil, &ArchiveError{
 			Name: h.name, Reason: "no archive file (*.parquet) is there",
 			Hint: "name the archive directory of a state, or make a copy: billctl archive write DIR",
@@ -121,7 +128,17 @@ func OpenArchive(paths []string) (*History, error) {
 }
 
 func (h *History) addPath(path string) error {
-	return h.add(path, filepath.Base(path), func() (archiveFile, error) {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() { // to open a pipe would wait for ever
+		err = &fs.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
+	}
+	if err != nil {
+		return &formats.FileError{
+			Name: path, Group: -1, Row: -1, Reason: "it can't be opened: " + err.Error(),
+			Hint: "leave it out, or put the file there",
+		}
+	}
+	return h.take(path, filepath.Base(path), func() (archiveFile, error) {
 		f, err := os.Open(path)
 		if err != nil {
 			return nil, err
@@ -143,6 +160,38 @@ func (f osArchiveFile) Size() (int64, error) {
 		return 0, &fs.PathError{Op: "open", Path: f.Name(), Err: errors.New("not a regular file")}
 	}
 	return info.Size(), nil
+}
+
+// take adds a file; one that can't be read is remembered.
+func (h *History) take(name, base string, open func() (archiveFile, error)) error {
+	err := h.add(name, base, open)
+	var fault *formats.FileError
+	if errors.As(err, &fault) {
+		h.faults = append(h.faults, fileFault{base, err})
+		return nil
+	}
+	return err
+}
+
+// Faults returns why files of the history can't be read.
+func (h *History) Faults() []error {
+	var out []error
+	for i := range h.faults {
+		out = append(out, h.faults[i].err)
+	}
+	return out
+}
+
+// faultAt returns why the file can't be read that promises a position by its name; nil if none
+// does.
+func (h *History) faultAt(seq engine.Seq) error {
+	for i := range h.faults {
+		first, last, ok := store.ParseArchiveName(h.faults[i].base)
+		if ok && first <= seq && seq <= last {
+			return h.faults[i].err
+		}
+	}
+	return nil
 }
 
 // add reads what a file says of itself and takes it in.
@@ -217,21 +266,13 @@ func (h *History) Openings() []Opening { return h.openings }
 // Dir returns the state directory; nil where there are archive files alone.
 func (h *History) Dir() *store.Dir { return h.dir }
 
-// Opening returns the newest opening of a month ("2026-04") or of one before it; false if there is
-// none.
-func (h *History) Opening(month string) (Opening, bool) {
-	for i := len(h.openings) - 1; i >= 0; i-- {
-		if h.openings[i].Month <= month {
-			return h.openings[i], true
-		}
-	}
-	return Opening{}, false
-}
-
 // Gaps returns an error for every run of positions that lies between two archive files and in
-// neither.
+// neither, and for what a state directory has in neither journal nor archive.
 func (h *History) Gaps() []error {
 	var out []error
+	if err := h.lost(); err != nil {
+		out = append(out, err)
+	}
 	for i := 1; i < len(h.parts); i++ {
 		if h.parts[i].First != h.parts[i-1].Last+1 {
 			out = append(out, h.gap(i))
@@ -240,9 +281,46 @@ func (h *History) Gaps() []error {
 	return out
 }
 
+// lost says what the journal of a state directory has let go and the archive does not hold, at its
+// beginning or right before the journal.
+func (h *History) lost() error {
+	if h.dir == nil {
+		return nil
+	}
+	segments, err := h.dir.Segments()
+	if err != nil {
+		return err
+	}
+	from, to := engine.Seq(1), engine.Seq(0)
+	if len(segments) > 0 {
+		to = segments[0].First - 1
+	}
+	if n := len(h.parts); n > 0 {
+		if h.parts[0].First > 1 {
+			to = min(to, h.parts[0].First-1)
+		} else {
+			from = h.parts[n-1].Last + 1
+		}
+	}
+	if from > to {
+		return nil
+	}
+	if err := h.faultAt(from); err != nil {
+		return err
+	}
+	return &ArchiveError{
+		Name:   archiveName,
+		Reason: fmt.Sprintf("positions %d to %d are neither in the journal nor in the archive", from, to),
+		Hint:   "bring back the archive files that hold them from a copy",
+	}
+}
+
 // gap says what is missing before the part.
 func (h *History) gap(i int) error {
 	a, b := &h.parts[i-1], &h.parts[i]
+	if err := h.faultAt(a.Last + 1); err != nil {
+		return err
+	}
 	return &ArchiveError{
 		Name: h.name,
 		Reason: fmt.Sprintf("positions %d to %d are missing: no file between %s and %s holds them",

@@ -65,7 +65,7 @@ func (r *Run) noteArchive(s ArchiveStatus) {
 func (r *Run) endArchive(ctx context.Context) {
 	var status ArchiveStatus
 	if err := r.archivist.catchUp(ctx, &status); err != nil && ctx.Err() == nil {
-		r.say("not all is archived: " + fault(err) + "; the journal holds everything, and the next run " +
+		r.say("archive: " + fault(err) + "; what is not in it stays in the journal, and the next run " +
 			"tries again")
 	}
 }

@@ -159,6 +159,12 @@ func (f *rateFeed) format(name string) string {
 }
 
 func openUsage(name string) (*os.File, fs.FileInfo, error) {
+	if info, err := os.Stat(name); err == nil && formats.FormatOf(name).Columns() &&
+		!info.Mode().IsRegular() && !info.IsDir() {
+		// To open a pipe would wait for ever.
+		return nil, nil, &InputError{name, "it is no regular file", "write it to a file first: a file " +
+			"of columns is read from its end"}
+	}
 	h, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		hint := "look at the path; - is standard input"

@@ -31,9 +31,12 @@ type WhatIfOptions struct {
 // WhatIfResult compares what a history billed with what it would have billed. All amounts are
 // before credits: what a customer has left does not say what a price is worth.
 type WhatIfResult struct {
-	Entries   uint64
-	Rows      uint64
-	Altered   uint64 // rows of archive files that were changed after they were journaled
+	Entries uint64
+	Rows    uint64
+	Altered uint64 // rows of archive files that were changed after they were journaled
+	// Diverged is the first seal that the run as it was billed did not reach: what is called billed
+	// is not what was billed then; nil if all agree.
+	Diverged  error
 	Last      engine.Seq
 	At        engine.Micros // of the last entry
 	Documents WhatIfCount
@@ -114,7 +117,7 @@ func (e *WhatIfError) Error() string { return e.Reason }
 // where the accounts are at fault, with the errors of History.Read, and with that of ctx.
 func WhatIf(ctx context.Context, h *History, o WhatIfOptions) (*WhatIfResult, error) {
 	w := &whatIf{
-		o: o, out: &WhatIfResult{}, zones: map[string]*engine.Zone{"UTC": {Name: "UTC"}},
+		proof: newProver(), o: o, out: &WhatIfResult{}, zones: map[string]*engine.Zone{"UTC": {Name: "UTC"}},
 		tally: whatIfTally{places: map[whatIfKey]int{}, words: map[string]uint32{}},
 	}
 	for i := range w.runs {
@@ -143,7 +146,9 @@ func WhatIf(ctx context.Context, h *History, o WhatIfOptions) (*WhatIfResult, er
 type whatIf struct {
 	o      WhatIfOptions
 	runs   [2]whatIfRun // as it was billed, and as it would have been
-	placed bool         // the catalog stands in the changed run
+	proof  *prover      // of the run as it was billed
+	chain  engine.Digest
+	placed bool // the catalog stands in the changed run
 	zones  map[string]*engine.Zone
 	tally  whatIfTally
 	out    *WhatIfResult
@@ -191,6 +196,9 @@ func (w *whatIf) entry(e *engine.Entry) error {
 	}
 	w.apply(runBilled, e.At, e.Body)
 	side.Wait()
+	if err := w.prove(e); err != nil {
+		return err
+	}
 	w.refusals(e.Seq)
 	w.out.Entries++
 	w.out.Last, w.out.At = w.runs[runBilled].shards.Seq(), e.At
@@ -198,6 +206,22 @@ func (w *whatIf) entry(e *engine.Entry) error {
 		w.o.Progress(w.out.Last)
 	}
 	return nil
+}
+
+// prove compares the seals of the run as it was billed. One that does not agree ends nothing.
+func (w *whatIf) prove(e *engine.Entry) error {
+	err := w.proof.after(e, w.chain, w.runs[runBilled].shards)
+	var diverged *DivergedError
+	if errors.As(err, &diverged) {
+		if w.out.Diverged == nil {
+			w.out.Diverged = err
+		}
+		err = nil
+	}
+	if s, ok := e.Body.(*engine.Seal); ok {
+		w.chain = s.Chain()
+	}
+	return err
 }
 
 // apply applies a body to a run. The runs count positions each for itself.
