@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"billctl/engine"
+	"billctl/formats"
 	"billctl/internal/live"
 	"billctl/internal/store"
 )
@@ -52,8 +53,24 @@ type archiveOpening struct {
 }
 
 // history opens what the arguments name: archive files, directories of them, or a state directory;
-// without arguments the configured state. The function that it returns closes what was opened.
+// without arguments the configured state. The function that it returns closes what was opened. A
+// file that can't be read is an error, unless a state directory may do without it.
 func (s *session) history(args []string) (*live.History, func() error, error) {
+	h, done, err := s.openHistory(args)
+	if err != nil || len(h.Faults()) == 0 {
+		return h, done, err
+	}
+	if h.Dir() == nil {
+		return nil, done, h.Faults()[0]
+	}
+	for _, fault := range h.Faults() {
+		s.say("note: %s", formats.Visible(fault.Error()))
+	}
+	return h, done, nil
+}
+
+// openHistory is history for those who want to know of files that can't be read.
+func (s *session) openHistory(args []string) (*live.History, func() error, error) {
 	nothing := func() error { return nil }
 	if len(args) > 0 && live.StateOf(args[0]) == "" {
 		h, err := live.OpenArchive(args)
@@ -91,7 +108,7 @@ files say of themselves; billctl archive verify reads them whole.`,
 			if output != "table" && output != "json" {
 				return badOutput(output)
 			}
-			h, done, err := s.history(args)
+			h, done, err := s.openHistory(args)
 			if err != nil {
 				return err
 			}
@@ -132,6 +149,9 @@ func listArchive(h *live.History) *archiveList {
 	}
 	for _, gap := range h.Gaps() {
 		list.Gaps = append(list.Gaps, gap.Error())
+	}
+	for _, fault := range h.Faults() {
+		list.Gaps = append(list.Gaps, fault.Error())
 	}
 	return list
 }
@@ -189,7 +209,7 @@ replay diverges.`,
 		Example: `  billctl archive verify
   billctl archive verify --deep /mnt/audit/2026`,
 		RunE: func(_ *cobra.Command, args []string) error {
-			h, done, err := s.history(args)
+			h, done, err := s.openHistory(args)
 			if err != nil {
 				return err
 			}
