@@ -1,5 +1,7 @@
 package engine
 
+import "slices"
+
 // Key identifies an event that counted: the keyed 128-bit hash of (account, source, id), with what
 // is needed to tell a duplicate from a conflict and to forget it. 32 bytes.
 type Key struct {
@@ -30,4 +32,32 @@ type Keys interface {
 	Has(hi, lo uint64) bool
 	// Forget drops every key whose day is before d. Days only rise from call to call.
 	Forget(d Day)
+}
+
+// KeySum sums keys as the state does, day by day, so that keys that come from elsewhere can be held
+// against a state. The zero value is ready.
+type KeySum struct{ days []keyDay }
+
+// Add adds keys, in any order.
+func (s *KeySum) Add(keys []Key) {
+	for i := range keys {
+		s.days = countKey(s.days, &keys[i])
+	}
+}
+
+// Of reports whether the keys are those that the view's state has accepted and not forgotten: the
+// same ids with the same digests on the same days.
+func (s *KeySum) Of(v *View) bool { return slices.Equal(s.days, v.keyDays()) }
+
+// countKey adds a key to the multiset of its day.
+func countKey(days []keyDay, k *Key) []keyDay {
+	hi, lo := mix(k.Hi, k.Digest), mix(k.Lo, k.Digest+1)
+	at, found := slices.BinarySearchFunc(days, k.Day, func(d keyDay, day Day) int {
+		return int(d.day) - int(day)
+	})
+	if !found {
+		days = slices.Insert(days, at, keyDay{day: k.Day})
+	}
+	days[at].add(hi, lo)
+	return days
 }

@@ -233,7 +233,7 @@ func (e *Engine) admit(b *Batch) {
 	for i, v := range e.verdicts {
 		switch v {
 		case Fresh:
-			e.countKey(&e.keyRow[i])
+			e.keyDays = countKey(e.keyDays, &e.keyRow[i])
 		case Duplicate:
 			e.reasons[e.cands[i].row] = ReasonDuplicate
 		case Conflict:
@@ -251,17 +251,6 @@ func (e *Engine) key(account, source string, id []byte) (hi, lo uint64) {
 	buf = append(buf, id...)
 	e.keyBuf = buf
 	return e.hash.sum(buf)
-}
-
-func (e *Engine) countKey(k *Key) {
-	hi, lo := mix(k.Hi, k.Digest), mix(k.Lo, k.Digest+1)
-	at, found := slices.BinarySearchFunc(e.keyDays, k.Day, func(d keyDay, day Day) int {
-		return int(d.day) - int(day)
-	})
-	if !found {
-		e.keyDays = slices.Insert(e.keyDays, at, keyDay{day: k.Day})
-	}
-	e.keyDays[at].add(hi, lo)
 }
 
 // foldRow adds an accepted row to all its folds.

@@ -15,7 +15,8 @@ type ahead struct {
 type decoded struct {
 	entry   *engine.Entry
 	place   Place
-	altered []int // rows whose digest does not fit; looked for in archive files only
+	changed []error // files that hold other entries than they were written with, at their end
+	altered []int   // rows whose digest does not fit; looked for in archive files only
 	err     error
 }
 
@@ -29,6 +30,7 @@ func readAhead(r *Entries) *ahead {
 		for {
 			var d decoded
 			d.entry, d.err = r.Next()
+			d.changed, r.changed = r.changed, nil
 			d.place = r.Place()
 			if b, ok := batchOf(d.entry); ok && r.Archived() {
 				// The frames of the journal have checksums, a file of the archive was anywhere.

@@ -36,7 +36,11 @@ type Entries struct {
 	archive *partReader
 	journal *store.JournalReader
 	place   Place
-	at      engine.Micros           // of the last entry
+	at      engine.Micros // of the last entry
+	// content asks for the digest of what every file holds. A file whose entries are not those that
+	// it was written with is noted in changed and read on.
+	content bool
+	changed []error
 	wants   func(*store.Frame) bool // of the journal; the others are not decoded; nil: all
 }
 
@@ -176,6 +180,10 @@ func (r *Entries) read() (*engine.Entry, error) {
 		return nil, r.open()
 	}
 	e, err := r.archive.Next()
+	if errors.Is(err, formats.ErrContent) {
+		r.changed = append(r.changed, err)
+		err = io.EOF // it comes behind the last entry
+	}
 	if errors.Is(err, io.EOF) {
 		err = r.archive.Close()
 		r.archive = nil
@@ -220,7 +228,9 @@ func (r *Entries) open() error {
 		return r.h.gap(r.part)
 	}
 	var err error
-	r.archive, err = openPart(p.Name, p.open)
+	if r.archive, err = openPart(p.Name, p.open); err == nil && r.content {
+		r.archive.CheckContent()
+	}
 	return err
 }
 

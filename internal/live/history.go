@@ -133,10 +133,11 @@ func (h *History) addPath(path string) error {
 		err = &fs.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
 	}
 	if err != nil {
-		return &formats.FileError{
+		h.faults = append(h.faults, fileFault{filepath.Base(path), &formats.FileError{
 			Name: path, Group: -1, Row: -1, Reason: "it can't be opened: " + err.Error(),
 			Hint: "leave it out, or put the file there",
-		}
+		}})
+		return nil
 	}
 	return h.take(path, filepath.Base(path), func() (archiveFile, error) {
 		f, err := os.Open(path)

@@ -43,13 +43,21 @@ func (st *State) restoreOpening(o *Opening) error {
 		return bad("it holds no state")
 	}
 	st.Shards.restored()
-	if err := r.Keys(st.Shards.loadKeys); err != nil {
+	var sum engine.KeySum
+	err = r.Keys(func(keys []engine.Key) error {
+		sum.Add(keys)
+		return st.Shards.loadKeys(keys)
+	})
+	if err != nil {
 		return err
 	}
 	if st.Shards.Seq() != o.Seq {
 		return bad(fmt.Sprintf("its state is at position %d, not %d", st.Shards.Seq(), o.Seq))
 	}
 	st.prover.pin(st.Shards)
+	if !sum.Of(st.prover.view) {
+		return bad("its keys are not those that its state has counted")
+	}
 	st.chain = st.prover.view.Standing().LastSeal
 	billing, journal := st.prover.digests()
 	if billing != o.Billing || journal != o.Sealed {

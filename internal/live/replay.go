@@ -26,6 +26,7 @@ type Audit struct {
 	Journal   engine.Digest
 	View      *engine.View // at the end, or where an entry could not be applied
 	Altered   []Altered    // rows that were changed after they were journaled, at most 10
+	Changed   []error      // archive files that hold other entries than they were written with
 	Diverged  error        // the first seal that does not agree; the replay went on behind it
 	Anchored  engine.Seq   // where the billing digest of ReplayOptions.Expect was reached; 0: nowhere
 }
@@ -118,10 +119,13 @@ func (r *replay) close() {
 }
 
 func (r *replay) run(ctx context.Context) error {
-	entries := readAhead(r.h.Read(r.audit.First))
+	read := r.h.Read(r.audit.First)
+	read.content = true
+	entries := readAhead(read)
 	defer entries.close()
 	for ctx.Err() == nil && !r.done {
 		d := entries.next()
+		r.audit.Changed = append(r.audit.Changed, d.changed...)
 		if errors.Is(d.err, io.EOF) {
 			break
 		}
