@@ -80,9 +80,11 @@ func (m *batchMaker) end() *engine.Batch {
 	return b
 }
 
-// append adds rows of a run to the batch. If they can't be, it says which row of the run is at
-// fault, and why.
-func (m *batchMaker) append(r *run, from, to int) (row int, column, reason string) {
+// append adds rows of a run to the batch of an entry that was accepted at a time. If they can't be,
+// it says which row of the run is at fault, and why.
+func (m *batchMaker) append(
+	r *run, from, to int, at engine.Micros,
+) (row int, column, reason string) {
 	b, v := m.batch, r.vectors
 	if n := b.Len + to - from; n > m.room {
 		m.room = min(max(n, 2*m.room), engine.MaxRows)
@@ -106,7 +108,14 @@ func (m *batchMaker) append(r *run, from, to int) (row int, column, reason strin
 		}
 		b.Time = append(b.Time, engine.Micros(t))
 	}
-	appendBitRange(&b.TimeDefaulted, b.Len, v[colDefaulted].bools, from, to)
+	defaulted := v[colDefaulted].bools
+	for row := firstBit(defaulted, from, to); row < to; row = firstBit(defaulted, row+1, to) {
+		// No digest of a row covers its arrival; that of its entry does.
+		if t := b.Time[b.Len+row-from]; t != at {
+			return row, "time", fmt.Sprintf("%s is not %s, when the event without a time arrived", t, at)
+		}
+	}
+	appendBitRange(&b.TimeDefaulted, b.Len, defaulted, from, to)
 	for i, d := range v[colDigest].numbers[from:to] {
 		word, ok := wholeWord(d)
 		if !ok {

@@ -246,7 +246,10 @@ func (s *eventSink) property(c *sinkColumn, at int, r *eventRows) func(row int) 
 			if !from.Present.Has(row) {
 				return c.null()
 			}
-			hi, lo := unscaled(from.Numbers[row], p.scale)
+			hi, lo, ok := p.unscaled(from.Numbers[row])
+			if !ok {
+				return errPlan
+			}
 			return c.put(bigEndian(uint64(hi), lo))
 		}
 	}
@@ -254,7 +257,7 @@ func (s *eventSink) property(c *sinkColumn, at int, r *eventRows) func(row int) 
 		if !from.Present.Has(row) {
 			return c.null()
 		}
-		n, ok := from.Numbers[row].Scaled(p.scale)
+		n, ok := p.whole(from.Numbers[row])
 		if !ok {
 			return errPlan
 		}
@@ -276,6 +279,8 @@ func (s *eventSink) putID(id []byte) error {
 		return s.id.null()
 	case s.idText == nil && !s.plan.uuids:
 		return putText(s.id, id)
+	case !isUUID(id):
+		return errPlan
 	}
 	var digits [32]byte
 	var b [16]byte

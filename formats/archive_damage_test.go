@@ -3,6 +3,7 @@ package formats_test
 import (
 	"bytes"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -86,6 +87,16 @@ func rewritten(
 	t *testing.T, file []byte, name string, group int, options ...parquet.WriterOption,
 ) []byte {
 	t.Helper()
+	same := func(parquet.Row, func(string) int) {}
+	return changed(t, file, name, group, same, options...)
+}
+
+// changed is rewritten, with changes to rows; column finds a value in a row.
+func changed(
+	t *testing.T, file []byte, name string, group int,
+	change func(row parquet.Row, column func(name string) int), options ...parquet.WriterOption,
+) []byte {
+	t.Helper()
 	in, err := parquet.OpenFile(bytes.NewReader(file), int64(len(file)))
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +115,19 @@ func rewritten(
 			t.Fatal(err)
 		}
 		rows := parquet.ConvertRowGroup(g, conv).Rows()
-		if _, err := parquet.CopyRows(w, rows); err != nil {
+		column := func(name string) int {
+			leaf, ok := schema.Lookup(name)
+			if !ok {
+				t.Fatalf("no column %s", name)
+			}
+			return leaf.ColumnIndex
+		}
+		anew := parquet.TransformRowReader(rows, func(dst, src parquet.Row) (parquet.Row, error) {
+			dst = append(dst, src...)
+			change(dst, column)
+			return dst, nil
+		})
+		if _, err := parquet.CopyRows(w, anew); err != nil {
 			t.Fatal(err)
 		}
 		if err := rows.Close(); err != nil {
@@ -214,9 +237,47 @@ func TestArchiveMetadataOfAnother(t *testing.T) {
 		if err == nil && got != want {
 			t.Errorf("%s: info %+v, want %+v", test.name, got, want)
 		}
-		if _, _, err = readArchive(file, true); (err != nil) != test.checks {
+		_, _, err = readArchive(file, true)
+		if (err != nil) != test.checks ||
+			errors.Is(err, formats.ErrContent) != (test.checks && !test.fails) {
 			t.Errorf("%s, with its content: %v", test.name, err)
 		}
+	}
+}
+
+// TestArchiveArrivals shows that the time of an event that had none can't be another than that of
+// its entry, which no digest of a row covers.
+func TestArchiveArrivals(t *testing.T) {
+	entries := usageEntries(t, 120, 50)
+	e := entries[1]
+	b := e.Body.(*engine.Batch)
+	b.Time[7] = e.At
+	b.TimeDefaulted.Set(7)
+	file, _ := checkArchive(t, entries)
+	at := int64(e.Seq) + 7
+	for _, by := range []int64{0, 1, -1, int64(engine.OneDay)} {
+		anew := changed(t, file, "other", 20, func(row parquet.Row, column func(string) int) {
+			i := column("time")
+			if row[column("seq")].Int64() == at {
+				row[i] = parquet.Int64Value(row[i].Int64()+by).Level(0, 1, i)
+			}
+		})
+		_, _, err := readArchive(anew, false)
+		var fault *formats.FileError
+		switch {
+		case by == 0:
+			if err != nil {
+				t.Error(err)
+			}
+		case !errors.As(err, &fault) || fault.Column != "time" || fault.Row != at-1 ||
+			errors.Is(err, formats.ErrContent):
+			t.Errorf("a time moved by %d µs: %v", by, err)
+		}
+	}
+	b.Time[7]++
+	_, err := formats.WriteArchive(io.Discard, archiveGenesis, listed(entries))
+	if err == nil || !strings.Contains(err.Error(), "row 7: the event had no time") {
+		t.Errorf("another time is written: %v", err)
 	}
 }
 

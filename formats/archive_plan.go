@@ -53,6 +53,9 @@ const (
 	wideDecimals                    // DECIMAL(38, scale) on 128 bits
 )
 
+// smallLimit is 10^18: small decimals have 18 digits.
+const smallLimit = 1_000_000_000_000_000_000
+
 // what returns the column's type for people: "STRING", "DECIMAL(18,3)".
 func (c *planColumn) what() string {
 	switch {
@@ -98,19 +101,29 @@ func (p *columnPlan) place(b *engine.Batch) []int {
 	return out
 }
 
-// unscaled returns a number of a plan's column of wide decimals as a multiple of 10^-scale, in
-// two's complement.
-func unscaled(d decimal.Decimal, scale int) (hi int64, lo uint64) {
+// whole returns a number as a multiple of 10^-scale, for a column of INT64 or of small decimals. It
+// is false if that is not exact, or has more digits than the type.
+func (c *planColumn) whole(d decimal.Decimal) (int64, bool) {
+	n, ok := d.Scaled(c.scale)
+	if c.form == smallDecimals && (n <= -smallLimit || n >= smallLimit) {
+		return 0, false
+	}
+	return n, ok
+}
+
+// unscaled returns a number as a multiple of 10^-scale, in two's complement, for a column of wide
+// decimals, whose 38 digits hold every number. It is false if there are more fractional digits.
+func (c *planColumn) unscaled(d decimal.Decimal) (hi int64, lo uint64, ok bool) {
 	neg, h, l := magnitude(d)
-	unit := pow10(decimal.Scale - scale)
+	unit := pow10(decimal.Scale - c.scale)
 	qh, rest := bits.Div64(0, h, unit)
-	ql, _ := bits.Div64(rest, l, unit)
+	ql, rest := bits.Div64(rest, l, unit)
 	if neg {
 		var borrow uint64
 		ql, borrow = bits.Sub64(0, ql, 0)
 		qh, _ = bits.Sub64(0, qh, borrow)
 	}
-	return int64(qh), ql
+	return int64(qh), ql, rest == 0
 }
 
 // planner counts what the batches hold.
@@ -281,13 +294,12 @@ func (u *pathUse) column(path string) planColumn {
 func (u *pathUse) form() numberForm {
 	low, okLow := u.least.Scaled(u.scale)
 	high, okHigh := u.greatest.Scaled(u.scale)
-	const small = 1_000_000_000_000_000_000
 	switch {
 	case !okLow || !okHigh:
 		return wideDecimals
 	case u.scale == 0:
 		return wholeNumbers
-	case low > -small && high < small:
+	case low > -smallLimit && high < smallLimit:
 		return smallDecimals
 	}
 	return wideDecimals

@@ -82,7 +82,13 @@ func (g *entryGen) entries() []*engine.Entry {
 			&engine.Credit{ID: "c", Account: "a", Currency: "EUR", Amount: decimal.AmountOf(5)},
 		)
 		if !g.one(4) {
-			body = g.batch()
+			b := g.batch()
+			for row := range b.Len {
+				if b.TimeDefaulted.Has(row) {
+					b.Time[row] = at
+				}
+			}
+			body = b
 		}
 		e := &engine.Entry{Seq: seq, At: at, Body: body}
 		out = append(out, e)

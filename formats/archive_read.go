@@ -118,7 +118,8 @@ func (a *ArchiveReader) findEnds() error {
 func (a *ArchiveReader) Info() ArchiveInfo { return a.info }
 
 // CheckContent makes Next compare the digest of all entries with the one in the metadata, when it
-// comes to the end. It is called before the first Next. A file of Version 0 has none.
+// comes to the end: if they differ, the *FileError has ErrContent. It is called before the first
+// Next. A file of Version 0 has none.
 func (a *ArchiveReader) CheckContent() {
 	if a.info.Version > 0 {
 		a.content = sha256.New()
@@ -228,9 +229,11 @@ func (a *ArchiveReader) finish() error {
 		return nil
 	}
 	if sum := a.content.Sum(nil); engine.Digest(sum) != a.info.Content {
-		return a.fault(-1, "", fmt.Sprintf(
+		fault := a.fault(-1, "", fmt.Sprintf(
 			"its content has the digest %x…, its metadata says %x…: the file was changed", sum[:4],
 			a.info.Content[:4]))
+		fault.Err = ErrContent
+		return fault
 	}
 	return nil
 }
@@ -354,7 +357,7 @@ func (a *ArchiveReader) batch(seq engine.Seq, at engine.Micros) (*engine.Entry, 
 		if err := a.checkRows(seq, at, end); err != nil {
 			return nil, err
 		}
-		if row, column, reason := m.append(a.run, a.pos, end); reason != "" {
+		if row, column, reason := m.append(a.run, a.pos, end, at); reason != "" {
 			return nil, a.fault(row, column, reason)
 		}
 		if a.pos = end; end < a.run.rows {

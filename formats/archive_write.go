@@ -253,8 +253,20 @@ func (a *archiveSink) bare(e *engine.Entry, kind string, control []byte) error {
 	return nil
 }
 
+// misdated returns the first row whose defaulted time is not when its batch arrived; Len for none.
+func misdated(b *engine.Batch, at engine.Micros) int {
+	row := firstBit(b.TimeDefaulted, 0, b.Len)
+	for row < b.Len && b.Time[row] == at {
+		row = firstBit(b.TimeDefaulted, row+1, b.Len)
+	}
+	return row
+}
+
 // batch writes the rows of a normalized batch.
 func (a *archiveSink) batch(e *engine.Entry, b *engine.Batch) error {
+	if row := misdated(b, e.At); row < b.Len {
+		return fmt.Errorf("row %d: the event had no time, and %s is not its arrival", row, b.Time[row])
+	}
 	size := a.hash(&engine.Entry{Seq: e.Seq, At: e.At, Body: b})
 	a.info.Rows += uint64(b.Len)
 	a.info.Malformed += uint64(len(b.Malformed))

@@ -318,13 +318,13 @@ func (w *rowBatch) readTimes() {
 // wall reads a time without a zone in that of the mapping, a date at midnight.
 func (w *rowBatch) wall(f *rowField, us int64) (engine.Micros, string) {
 	const year = 366 * int64(engine.OneDay)
-	text := func() []byte { return []byte(timeText(us)) }
+	text := func() []byte { return []byte(f.timeText(us)) }
 	if f.kind == dateVector {
-		text = func() []byte { return []byte(dateText(us)) }
-		const most = (int64(engine.MaxTime) + year) / int64(engine.OneDay)
-		if us = min(us, most) * int64(engine.OneDay); us < -year {
-			us = -1
-		}
+		days := us
+		text = func() []byte { return []byte(dateText(days)) }
+		// Days far beyond all times of events are kept there: multiplied they would wrap around.
+		const most = (int64(engine.MaxTime) + 2*year) / int64(engine.OneDay)
+		us = max(-most, min(us, most)) * int64(engine.OneDay)
 	}
 	if !f.local && f.kind == timeVector || us < -year || us > int64(engine.MaxTime)+year {
 		return inRange(us, text())

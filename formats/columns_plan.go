@@ -241,11 +241,7 @@ func (r *RowReader) find(name string) (int, error) {
 // take makes a column that of a field, if its type can serve.
 func (r *RowReader) take(f *rowField, at int, what string, use columnUse) error {
 	c := &r.all[at]
-	f.name, f.kind, f.local = c.name, c.kind, strings.HasSuffix(c.what, noZone)
-	switch c.what {
-	case "FLOAT", "FLOAT16", "float32", "float16":
-		f.short = true
-	}
+	f.describe(c)
 	hint := r.unfit(c.kind, use)
 	if hint != "" {
 		return r.fault(c.name, fmt.Sprintf("%s can't be the %s", c.what, what), hint)
@@ -259,6 +255,15 @@ func (r *RowReader) take(f *rowField, at int, what string, use columnUse) error 
 	f.at = len(r.plan.read)
 	r.plan.read = append(r.plan.read, at)
 	return nil
+}
+
+// describe notes what the type of a column says of its values.
+func (f *rowField) describe(c *tableColumn) {
+	f.name, f.kind, f.local = c.name, c.kind, strings.HasSuffix(c.what, noZone)
+	switch c.what {
+	case "FLOAT", "FLOAT16", "float32", "float16":
+		f.short = true
+	}
 }
 
 // unfit returns "" if a column of a kind can be used so, and what helps otherwise.

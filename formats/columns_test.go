@@ -85,7 +85,7 @@ func TestRowsMapped(t *testing.T) {
 		"ts", &arrow.TimestampType{Unit: arrow.Microsecond}, `["2026-07-01 00:00:00",`+
 			`"2026-03-29 02:30:00","2026-01-01 00:00:00","2026-01-01 00:00:00","2026-01-01 00:00:00",`+
 			`null,"2250-01-01 00:00:00","2026-01-01 00:00:00"]`,
-		"n", p.Float32, `[0.1,1,1,1,1,1e9,1,2]`,
+		"n", p.Float32, `[0.1,0.1,1,1,1,1e9,1,2]`,
 		"usage", arrow.StructOf(
 			arrow.Field{Name: "in", Type: p.Uint64, Nullable: true},
 			arrow.Field{Name: "deep", Nullable: true, Type: arrow.StructOf(
@@ -104,11 +104,11 @@ func TestRowsMapped(t *testing.T) {
 5 6/f usage sale v arrival data.n=number 1000000000
 7 8/h usage sale v 2025-12-31T23:00:00Z data.n=number 2 ` +
 		`data.u\.v.deep.x.y=bool false data.u\.v.in=number 18446744073709551615
-1 MALFORMED time "2026-03-29T02:30:00Z" does not exist in Europe/Berlin in $.ts
+1 MALFORMED time "2026-03-29T02:30:00" does not exist in Europe/Berlin in $.ts
 2 MALFORMED row has no subject: nothing in $.who
 3 MALFORMED row has no subject: nothing in $.who
 4 MALFORMED row has no id: nothing in $.line
-6 MALFORMED time "2250-01-01T00:00:00Z" is not in 1970 to 2199 in $.ts
+6 MALFORMED time "2250-01-01T00:00:00" is not in 1970 to 2199 in $.ts
 `
 	o := RowOptions{Source: "usage", Partition: "p", Mapping: m}
 	got := showMapped(allBatches(t, data, o))
@@ -120,9 +120,42 @@ func TestRowsMapped(t *testing.T) {
 	if plain != want {
 		t.Errorf("got\n%s\nwant\n%s", plain, want)
 	}
-	if raw := `{"order":2,"line":"b","who":"u","ts":"2026-03-29T02:30:00Z","n":"1",` +
+	if raw := `{"order":2,"line":"b","who":"u","ts":"2026-03-29T02:30:00","n":"0.1",` +
 		`"usage.in":null,"usage.deep.x.y":null}`; !strings.Contains(got, raw) {
 		t.Errorf("no %s in\n%s", raw, got)
+	}
+}
+
+// TestRowsOfFarDates reads dates of events as far as the type goes. Some are whole turns of 64 bits
+// away in microseconds.
+func TestRowsOfFarDates(t *testing.T) {
+	days := []int64{
+		20454, 0, 84005, 84006, -1, -365, -213482000, -106751992, 106751992, 213503982,
+		213503983, 213524000, -213504000, math.MinInt32, math.MaxInt32,
+	}
+	for _, zone := range []string{"UTC", "Europe/Berlin", "America/New_York"} {
+		for _, day := range days {
+			one := func(s string) string { return `["` + s + `"]` }
+			data := columnFile(t, "id", text(), one("1"), "who", text(), one("u"),
+				"on", arrow.PrimitiveTypes.Date32, fmt.Sprintf("[%d]", day))
+			m := &Mapping{
+				ID: []string{"$.id"}, Type: MappedValue{Const: "sale"},
+				Subject: MappedValue{Path: "$.who"},
+				Time:    MappedTime{Path: "$.on", Layout: "2006-01-02", Zone: zone},
+			}
+			got := showMapped(allBatches(t, data, RowOptions{Source: "s", Mapping: m}))
+			// 84005 is the last day of 2199. Midnight in Berlin is in UTC still on the day before.
+			good := day >= 0 && day <= 84005
+			if zone == "Europe/Berlin" {
+				good = day > 0 && day <= 84006
+			}
+			if bad := strings.Contains(got, "is not in 1970 to 2199"); bad == good {
+				t.Errorf("day %d in %s: %s", day, zone, got)
+			}
+			if far := fmt.Sprintf("%q", dateText(day)); !good && !strings.Contains(got, far) {
+				t.Errorf("day %d in %s: no %s in %s", day, zone, far, got)
+			}
+		}
 	}
 }
 

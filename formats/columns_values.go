@@ -52,11 +52,7 @@ func (w *rowBatch) text(f *rowField, row int) (s []byte, fault string) {
 	case dateVector:
 		out = append(out, dateText(v.ints[row])...)
 	case timeVector:
-		s := timeText(v.ints[row])
-		if f.local {
-			s = strings.TrimSuffix(s, "Z")
-		}
-		out = append(out, s...)
+		out = append(out, f.timeText(v.ints[row])...)
 	}
 	w.scratch = out
 	return out, fault
@@ -101,6 +97,15 @@ func dateText(days int64) string {
 
 // timeText writes microseconds since 1970 in RFC 3339.
 func timeText(us int64) string { return time.UnixMicro(us).UTC().Format(time.RFC3339Nano) }
+
+// timeText writes a time of the field's column, without a zone where the column has none.
+func (f *rowField) timeText(us int64) string {
+	s := timeText(us)
+	if f.local {
+		s = strings.TrimSuffix(s, "Z")
+	}
+	return s
+}
 
 // column returns a property's column of the batch, as long as the batch has rows.
 func (w *rowBatch) column(node *pathNode, kind engine.ColumnKind) *column {
@@ -343,19 +348,22 @@ func (w *rowBatch) raw(row int) []byte {
 			out = append(out, ',')
 		}
 		column := &w.r.all[c]
-		f := rowField{at: at, kind: column.kind}
+		f := rowField{at: at}
+		f.describe(column)
 		out = append(appendJSONString(out, column.name), ':')
 		if w.vec[at].null.Has(row) {
 			out = append(out, "null"...)
 			continue
 		}
-		s, _ := w.text(&f, row)
+		s, fault := w.text(&f, row)
 		switch f.kind {
 		case intVector, numberVector, boolVector:
 			out = append(out, s...)
 			continue
 		case floatVector:
-			s = strconv.AppendFloat(s[:0], w.vec[at].floats[row], 'g', -1, 64)
+			if fault != "" {
+				s = strconv.AppendFloat(s[:0], w.vec[at].floats[row], 'g', -1, 64)
+			}
 		}
 		text := strings.ToValidUTF8(string(s[:min(len(s), keptValue)]), "\uFFFD")
 		out = appendJSONString(out, text)

@@ -269,13 +269,24 @@ func (o *eventArrow) property(at int, c *engine.Column, rows int, bad engine.Bit
 		case *array.BooleanBuilder:
 			to.Append(c.Bools.Has(row))
 		case *array.Int64Builder:
-			n, ok := c.Numbers[row].Scaled(p.scale)
+			n, ok := p.whole(c.Numbers[row])
 			if !ok {
 				return errPlan
 			}
 			to.Append(n)
 		case *array.Decimal128Builder:
-			hi, lo := unscaled(c.Numbers[row], p.scale)
+			if p.form == smallDecimals {
+				n, ok := p.whole(c.Numbers[row])
+				if !ok {
+					return errPlan
+				}
+				to.Append(decimal128.FromI64(n))
+				continue
+			}
+			hi, lo, ok := p.unscaled(c.Numbers[row])
+			if !ok {
+				return errPlan
+			}
 			to.Append(decimal128.New(hi, lo))
 		default:
 			panic(fmt.Sprintf("BUG: a column of %T", to))

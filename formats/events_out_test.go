@@ -2,6 +2,7 @@ package formats
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -236,6 +237,61 @@ func TestEventsOutRefused(t *testing.T) {
 			_, _, err := WriteEvents(&fullDisk{size}, format, yielding([]*engine.Batch{b}))
 			if err == nil || !strings.Contains(err.Error(), "disk is full") {
 				t.Errorf("%s after %d bytes: %v", format, size, err)
+			}
+		}
+	}
+}
+
+// TestEventsOutGrown gives more events in the second run than in the first, as a journal does that
+// is written meanwhile. What the planned columns can't hold exactly must end the writing.
+func TestEventsOutGrown(t *testing.T) {
+	batch := func(id, number string) *engine.Batch {
+		return eventBatches(t, []byte(`{"id":"`+id+`","source":"/s","type":"t","subject":"u",`+
+			`"time":"2026-01-02T03:04:05Z","data":{"n":`+number+`}}`+"\n"), Limits{})[0]
+	}
+	const uuid = "0a000000-0000-4000-8000-000000000000"
+	for _, test := range []struct {
+		what, planned, later, id string
+		fits                     bool
+		formats                  []Format
+	}{
+		{"wide", "99999999999999999999.25", "0.12", "x", true, []Format{Parquet, Arrow}},
+		{"wide, finer", "99999999999999999999.25", "0.129", "x", false, []Format{Parquet, Arrow}},
+		{"wide, finer below 0", "99999999999999999999.25", "-0.129", "x", false,
+			[]Format{Parquet, Arrow}},
+		{"small", "0.25", "9999999999999999.99", "x", true, []Format{Parquet, Arrow}},
+		{"small, greater", "0.25", "10000000000000000", "x", false, []Format{Parquet, Arrow}},
+		{"small, least", "0.25", "-10000000000000000", "x", false, []Format{Parquet, Arrow}},
+		{"small, finer", "0.25", "0.129", "x", false, []Format{Parquet, Arrow}},
+		{"whole", "5", "-9223372036854775807", "x", true, []Format{Parquet, Arrow}},
+		{"whole, finer", "5", "0.5", "x", false, []Format{Parquet, Arrow}},
+		{"whole, greater", "5", "9223372036854775808", "x", false, []Format{Parquet, Arrow}},
+		{"text for a UUID", "5", "5", "", false, []Format{Parquet}},
+		{"another case", "5", "5", strings.ToUpper(uuid), false, []Format{Parquet}},
+		{"more than a UUID", "5", "5", uuid + "!", false, []Format{Parquet}},
+	} {
+		id := uuid
+		if test.id == "" {
+			test.id = "text"
+		} else if test.id == "x" {
+			id = "1"
+		}
+		for _, format := range test.formats {
+			first, calls := batch(id, test.planned), 0
+			later := batch(test.id, test.later)
+			var out bytes.Buffer
+			_, _, err := WriteEvents(&out, format, func(yield func(*engine.Batch) error) error {
+				batches := []*engine.Batch{first}
+				if calls++; calls == 2 {
+					batches = append(batches, first, later)
+					if format == Arrow { // its texts are in dictionaries
+						batches = []*engine.Batch{first, batch(id, test.later)}
+					}
+				}
+				return yielding(batches)(yield)
+			})
+			if test.fits != (err == nil) || err != nil && !errors.Is(err, errPlan) {
+				t.Errorf("%s as %s: %v", test.what, format, err)
 			}
 		}
 	}

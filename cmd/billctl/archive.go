@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -10,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"billctl/engine"
-	"billctl/formats"
 	"billctl/internal/live"
 	"billctl/internal/store"
 )
@@ -50,48 +48,6 @@ type archiveOpening struct {
 	Keys    uint64 `json:"keys"`
 	Bytes   int64  `json:"bytes"`
 	Billing string `json:"billing_digest"`
-}
-
-// history opens what the arguments name: archive files, directories of them, or a state directory;
-// without arguments the configured state. The function that it returns closes what was opened. A
-// file that can't be read is an error, unless a state directory may do without it.
-func (s *session) history(args []string) (*live.History, func() error, error) {
-	h, done, err := s.openHistory(args)
-	if err != nil || len(h.Faults()) == 0 {
-		return h, done, err
-	}
-	if h.Dir() == nil {
-		return nil, done, h.Faults()[0]
-	}
-	for _, fault := range h.Faults() {
-		s.say("note: %s", formats.Visible(fault.Error()))
-	}
-	return h, done, nil
-}
-
-// openHistory is history for those who want to know of files that can't be read.
-func (s *session) openHistory(args []string) (*live.History, func() error, error) {
-	nothing := func() error { return nil }
-	if len(args) > 0 && live.StateOf(args[0]) == "" {
-		h, err := live.OpenArchive(args)
-		return h, nothing, err
-	}
-	if len(args) > 1 {
-		return nil, nothing, usageError("name one state directory, or archive files and directories: " +
-			args[0] + " is a state directory")
-	}
-	if len(args) == 1 {
-		s.stateDir = live.StateOf(args[0])
-	}
-	dir, err := s.openReadOnly()
-	if err != nil {
-		return nil, nothing, err
-	}
-	h, err := live.OpenHistory(dir)
-	if err != nil {
-		return nil, nothing, s.inState(errors.Join(err, dir.Close()))
-	}
-	return h, dir.Close, nil
 }
 
 func newArchiveLs(s *session) *cobra.Command {

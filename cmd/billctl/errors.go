@@ -28,6 +28,10 @@ const (
 	exitInterrupted = 130
 )
 
+// hintCorrupt is the way out of damage in a state directory.
+const hintCorrupt = "the file was changed or the disk lost what it had promised; bring back a copy " +
+	"of the state directory"
+
 // exitError is an outcome with a code of its own.
 type exitError struct {
 	code int
@@ -104,8 +108,7 @@ func explain(err error) (text, hint string, code int) {
 		return text, "nothing was delivered since; keep the directory as it is and compare it " +
 			"with a copy: billctl replay DIR/journal", exitDiffers
 	case errors.Is(err, store.ErrCorrupt):
-		return text, "the file was changed or the disk lost what it had promised; " +
-			"bring back a copy of the state directory", exitCorrupt
+		return text, hintCorrupt, exitCorrupt
 	case errors.As(err, &full):
 		text = strings.Replace(text, full.Error(), fmt.Sprintf("its volume has %d MiB free, of which "+
 			"%d MiB are kept for a clean stop", full.Free>>20, full.Floor>>20), 1)

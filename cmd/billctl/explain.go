@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strconv"
 	"strings"
 	"time"
@@ -116,6 +115,7 @@ func (s *session) explain(keys []string, f *explainFlags) error {
 	return s.explainTable(a)
 }
 
+// explainHistory opens the archive files of --archive, or else the configured state.
 func (s *session) explainHistory(archive []string) (*live.History, func() error, error) {
 	for _, path := range archive {
 		if live.StateOf(path) != "" {
@@ -125,14 +125,10 @@ func (s *session) explainHistory(archive []string) (*live.History, func() error,
 			}
 		}
 	}
-	h, done, err := s.history(archive)
-	if errors.Is(err, fs.ErrNotExist) && len(archive) > 0 {
-		err = &exitError{
-			code: exitArchive, text: err.Error(), err: err,
-			hint: "name archive files that exist, or directories that hold them",
-		}
+	if len(archive) == 0 {
+		return s.history(nil)
 	}
-	return h, done, err
+	return s.archiveHistory(archive)
 }
 
 // unexplained adds code and way out to an error of Explain.

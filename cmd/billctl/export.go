@@ -99,25 +99,33 @@ func exportFormat(name string) (formats.Format, error) {
 		".parquet or .arrow")
 }
 
-// batches gives the batches of a history, each time it is called.
+// batches gives the batches of a history, the same each time it is called: what a process beside us
+// adds after the first call is not among them.
 func (s *session) batches(h *live.History) func(yield func(*engine.Batch) error) error {
+	var end engine.Seq // behind the last entry of the first call
+	first := true
 	return func(yield func(*engine.Batch) error) error {
 		r := h.Read(1)
 		defer r.Close() // read only
-		for s.ctx.Err() == nil {
+		for next := engine.Seq(1); first || next < end; {
+			if err := s.ctx.Err(); err != nil {
+				return err
+			}
 			e, err := r.Next()
-			if errors.Is(err, io.EOF) {
+			if first && errors.Is(err, io.EOF) {
+				first, end = false, next
 				return nil
 			}
 			if err != nil {
 				return err
 			}
+			next = e.Seq + e.Seqs()
 			if b, ok := e.Body.(*engine.Batch); ok {
 				if err := yield(b); err != nil {
 					return err
 				}
 			}
 		}
-		return s.ctx.Err()
+		return nil
 	}
 }

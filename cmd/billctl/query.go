@@ -153,11 +153,16 @@ func answer(status int, body []byte) ([]byte, error) {
 	if err := json.Unmarshal(body, &fail); err != nil || fail.Error.Message == "" {
 		return nil, fmt.Errorf("read answer: status %d", status)
 	}
-	code := exitFailed
-	if status == http.StatusBadRequest {
-		code = exitUsage
+	out := &exitError{code: exitFailed, text: fail.Error.Message, hint: fail.Error.Hint}
+	switch fail.Error.Code {
+	case api.BadRequest:
+		out.code = exitUsage
+	case api.ArchiveDamaged:
+		out.code = exitArchive
+	case api.StateDamaged:
+		out.code, out.hint = exitCorrupt, hintCorrupt
 	}
-	return nil, &exitError{code: code, text: fail.Error.Message}
+	return nil, out
 }
 
 // missing adds to an answer that something is not there how to find what is.

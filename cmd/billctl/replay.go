@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,8 +34,12 @@ every issued invoice is compared byte for byte as well, or of archive files and 
 (*.parquet), which together make one. It changes nothing and works beside a running process.
 
 With --period the replay begins at the newest opening that gives all invoices of the month, and ends
-at the seal by which they are issued. With --against its invoices are compared with those of another
-place, and the first line that differs is named.
+at the seal by which its periods have closed. Invoices of the month that came later (corrections, and
+those of an account that was imported for the past) are not among them then. With --against or --emit
+the replay goes on to the end of the history, and gives them too.
+
+With --against its invoices are compared with those of another place, and the first line that differs
+is named.
 
 Without a difference the history is consistent up to its last seal. With --expect DIGEST, a billing
 digest that was written down elsewhere, it is anchored. A history that holds no seal is unsealed:
@@ -100,7 +102,7 @@ type replaying struct {
 }
 
 func (s *session) replay(args []string, f *replayFlags) (err error) {
-	h, done, err := s.replayHistory(args)
+	h, done, err := s.history(args)
 	if err != nil {
 		return err
 	}
@@ -142,27 +144,6 @@ func (s *session) replay(args []string, f *replayFlags) (err error) {
 	return errors.Join(err, r.verdict(a, out))
 }
 
-// replayHistory opens what the arguments name. What does not exist and has no name of an archive
-// file is taken for a state directory.
-func (s *session) replayHistory(args []string) (*live.History, func() error, error) {
-	if len(args) == 1 && filepath.Ext(args[0]) != ".parquet" && live.StateOf(args[0]) == "" &&
-		!isThere(args[0]) {
-		s.stateDir = filepath.Clean(args[0])
-		if filepath.Base(s.stateDir) == "journal" {
-			s.stateDir = filepath.Dir(s.stateDir)
-		}
-		args = nil
-	}
-	h, done, err := s.history(args)
-	if errors.Is(err, fs.ErrNotExist) && len(args) > 0 {
-		err = &exitError{
-			code: exitArchive, text: err.Error(), err: err,
-			hint: "name archive files that exist, or directories that hold them",
-		}
-	}
-	return h, done, err
-}
-
 // begin finds out where the replay begins and ends, and opens what it is compared with.
 func (r *replaying) begin() (o live.ReplayOptions, err error) {
 	o.Shards, o.Emit = r.f.shards, r.document
@@ -179,7 +160,10 @@ func (r *replaying) begin() (o live.ReplayOptions, err error) {
 		if r.month.Note != "" {
 			r.s.say("note: %s", r.month.Note)
 		}
-		o.Opening, o.Until = r.month.Opening, r.month.Until
+		// What comes after the month has closed counts only where invoices are compared or written.
+		if o.Opening = r.month.Opening; len(r.f.against) == 0 && r.f.emit == "" {
+			o.Until = r.month.Until
+		}
 	}
 	if len(r.f.against) > 0 {
 		if err := r.openReference(); err != nil {

@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"billctl/engine"
@@ -415,10 +414,4 @@ func verdictText(a *replayAnswer) string {
 		return "unconfirmed: no seal speaks of the opening"
 	}
 	return a.Verdict
-}
-
-// isThere reports whether something has the path.
-func isThere(path string) bool {
-	_, err := os.Stat(path)
-	return !errors.Is(err, os.ErrNotExist)
 }

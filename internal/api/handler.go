@@ -21,10 +21,21 @@ const (
 // Failure is the answer of a request that can't be answered.
 type Failure struct {
 	Error struct {
-		Code    string `json:"code"` // not_found, bad_request, unavailable, internal
+		Code    string `json:"code"`
 		Message string `json:"message"`
+		Hint    string `json:"hint,omitempty"` // the way out, if there is one to name
 	} `json:"error"`
 }
+
+// The codes of a Failure.
+const (
+	NotFound       = "not_found"
+	BadRequest     = "bad_request"
+	Unavailable    = "unavailable"     // the process is about to end
+	ArchiveDamaged = "archive_damaged" // a file of the archive is damaged or missing
+	StateDamaged   = "state_damaged"   // the state directory is damaged
+	Internal       = "internal"
+)
 
 // Handler returns the routes over a desk. sinks are the names of the configured sinks, for a desk
 // without a process.
@@ -51,16 +62,30 @@ type problem struct {
 	status  int
 	code    string
 	message string
+	hint    string
 }
 
 func (p *problem) Error() string { return p.message }
 
 func notFound(format string, args ...any) error {
-	return &problem{http.StatusNotFound, "not_found", fmt.Sprintf(format, args...)}
+	return &problem{http.StatusNotFound, NotFound, fmt.Sprintf(format, args...), ""}
 }
 
 func badRequest(format string, args ...any) error {
-	return &problem{http.StatusBadRequest, "bad_request", fmt.Sprintf(format, args...)}
+	return &problem{http.StatusBadRequest, BadRequest, fmt.Sprintf(format, args...), ""}
+}
+
+// broken is the answer for an error that is no fault of the request: it says what is damaged, since
+// the error itself does not cross the socket.
+func broken(err error) *problem {
+	p := &problem{status: http.StatusInternalServerError, code: Internal, message: err.Error()}
+	switch damage, hint := live.DamageOf(err); damage {
+	case live.ArchiveDamage:
+		p.code, p.hint = ArchiveDamaged, hint
+	case live.StateDamage:
+		p.code, p.hint = StateDamaged, hint
+	}
+	return p
 }
 
 // answer turns a function of a view into a route.
@@ -73,16 +98,16 @@ func (h *handler) answer(
 		if err == nil {
 			out, err = f(r, v, makePosition(h.desk, v))
 		} else {
-			err = &problem{http.StatusServiceUnavailable, "unavailable", err.Error()}
+			err = &problem{http.StatusServiceUnavailable, Unavailable, err.Error(), ""}
 		}
 		status := http.StatusOK
 		if err != nil {
 			p, ok := err.(*problem)
 			if !ok {
-				p = &problem{http.StatusInternalServerError, "internal", err.Error()}
+				p = broken(err)
 			}
 			var fail Failure
-			fail.Error.Code, fail.Error.Message = p.code, p.message
+			fail.Error.Code, fail.Error.Message, fail.Error.Hint = p.code, p.message, p.hint
 			status, out = p.status, fail
 		}
 		body, err := json.Marshal(out)

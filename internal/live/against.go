@@ -60,8 +60,8 @@ type Comparison struct {
 	// Extra documents the reference has and the replay does not give.
 	Extra      uint64
 	FirstExtra string // least key
-	// Outside are documents of the month that a replay of the month alone can't give: issued before
-	// its opening, or corrections that come after the month has closed.
+	// Outside are documents of the month that a replay of the month can't give: those issued before
+	// its opening.
 	Outside uint64
 }
 
@@ -70,7 +70,8 @@ func (c *Comparison) Same() bool { return c.Differing+c.Lacking+c.Extra == 0 }
 
 // OpenReference reads the documents of a state directory, of a directory of delivered invoices, or
 // of archive files and directories of them, which are replayed with so many shards. month, if not
-// nil, chooses the documents whose period begins in it.
+// nil, chooses the documents whose period begins in it; the replay that is compared with them has to
+// go to the end of its history, since some may come long after the month.
 func OpenReference(
 	ctx context.Context, paths []string, month *MonthReplay, shards int, progress func(engine.Seq),
 ) (*Reference, error) {
@@ -182,7 +183,7 @@ func (r *Reference) Result(ctx context.Context) (*Comparison, error) {
 
 // outside reports whether the replay of the month can't give the document.
 func (r *Reference) outside(k *documentKey) bool {
-	return r.month != nil && (k.kind == engine.CorrectionInvoice || r.month.issuedBefore(k))
+	return r.month != nil && r.month.issuedBefore(k)
 }
 
 // put takes one document in.
@@ -336,7 +337,7 @@ func (r *Reference) readArchive(
 			if err != nil {
 				return nil, err
 			}
-			o.Opening, o.Until = m.Opening, m.Until
+			o.Opening = m.Opening
 		}
 		o.Emit = func(_ *engine.Entry, inv *engine.Invoice) error {
 			if r.month != nil && !r.month.Has(inv.StartDate) {

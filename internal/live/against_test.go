@@ -184,7 +184,9 @@ func replayed(t *testing.T, month string, against []string, paths ...string) (
 		if m.Note != "" {
 			t.Log(m.Note)
 		}
-		o.Opening, o.Until = m.Opening, m.Until
+		if o.Opening = m.Opening; against == nil {
+			o.Until = m.Until
+		}
 	}
 	var r *Reference
 	if against != nil {

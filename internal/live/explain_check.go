@@ -19,6 +19,8 @@ type rerated struct {
 	rated   bool          // lines are there
 	lines   []engine.Line // usage and flat amounts in arrears
 	advance []engine.Line // flat amounts in advance
+
+	*seriesIndex // once it is rated
 }
 
 // explained is one document while it is checked.
@@ -151,11 +153,12 @@ func (d *explained) rate(p *rerated) error {
 	if used := x.periods[periodID{id, start}]; used != nil {
 		p.used = used
 	}
-	usage := p.used.fold(func(int32) bool { return true })
+	usage := p.used.fold()
 	if err := d.usage(usage, x.view.Usage(id.account, id.key, start)); err != nil {
 		return err
 	}
 	p.lines, p.rated = x.view.Rate(id.account, id.key, start, usage), true
+	p.index(usage)
 	return nil
 }
 
@@ -165,11 +168,15 @@ func (d *explained) usage(got, want []engine.Usage) error {
 	if len(got) != len(want) {
 		return d.differ("", "the number of meters and groups", len(got), len(want))
 	}
+	places := map[string]int{}
+	for i := range want {
+		places[engine.LineKey(want[i].Meter.Key, want[i].Group)] = i
+	}
 	for i := range got {
 		g := &got[i]
 		name := engine.LineKey(g.Meter.Key, g.Group)
-		at := usageAt(want, g)
-		if at < 0 {
+		at, found := places[name]
+		if !found {
 			return d.differ("", "the number of events of "+name, g.Fold.Rows, 0)
 		}
 		w := &want[at]
@@ -193,18 +200,19 @@ func (d *explained) line(l *engine.Line) (own int, err error) {
 	}
 	key := engine.LineKey(l.Price, l.Group)
 	price := priceOf(p.terms.Prices, l.Price)
-	lines := p.advance
+	var got *engine.Line
 	if price == nil || price.Model != engine.Flat || !price.Advance {
 		if err := d.rate(p); err != nil {
 			return 0, err
 		}
-		lines, own = p.lines, 1
+		got, own = p.line(key), 1
+	} else {
+		got = lineOf(p.advance, key)
 	}
-	i := lineAt(lines, key)
-	if i < 0 || price == nil {
+	if got == nil || price == nil {
 		return 0, d.differ(key, "the line", "not there", l.Amount.Text(d.inv.Digits))
 	}
-	if err := d.equal(key, &lines[i], l); err != nil {
+	if err := d.equal(key, got, l); err != nil {
 		return 0, err
 	}
 	out := ExplainedLine{Key: key, Line: *l, Price: *price, Terms: p.terms}
@@ -219,19 +227,19 @@ func (d *explained) adjustment(a *engine.Adjustment) error {
 		return err
 	}
 	key := engine.LineKey(a.Price, a.Group)
-	lines := p.advance
+	line := lineOf(p.advance, key)
 	if d.inv.Kind != engine.PeriodInvoice || a.Start != d.inv.Start {
 		if err := d.rate(p); err != nil {
 			return err
 		}
-		lines = p.lines
+		line = p.line(key)
 	}
 	out := ExplainedLine{Key: key, Adjustment: a, Terms: p.terms}
 	if price := priceOf(p.terms.Prices, a.Price); price != nil {
 		out.Price = *price
 	}
-	if i := lineAt(lines, key); i >= 0 {
-		out.Line = lines[i]
+	if line != nil {
+		out.Line = *line
 	}
 	digits := d.inv.Digits
 	booked := d.x.booked[bookedID{
@@ -290,13 +298,13 @@ func (d *explained) equal(key string, got, want *engine.Line) error {
 // into the answer if it is asked for.
 func (d *explained) events(out *ExplainedLine, p *rerated, quantity decimal.Rat) error {
 	x := d.x
-	counts := func(int32) bool { return false }
+	var series []int32
 	if out.Line.Meter != "" {
 		out.Meter = x.view.Meter(out.Line.Meter)
-		counts = p.used.countFor(&out.Price, out.Line.Group)
+		series = p.countFor(&out.Price, out.Line.Group)
 		var total engine.Fold
-		for _, u := range p.used.fold(counts) {
-			total.Merge(out.Meter.Aggregate, u.Fold)
+		for _, s := range series {
+			total.Merge(out.Meter.Aggregate, p.folds[s].Fold)
 		}
 		if q := total.Quantity(out.Meter); q.Cmp(quantity) != 0 {
 			return d.differ(out.Key, "the quantity", q, quantity)
@@ -306,13 +314,8 @@ func (d *explained) events(out *ExplainedLine, p *rerated, quantity decimal.Rat)
 	if !d.ask.wants(out.Key) {
 		return nil
 	}
-	for i := range p.used.rows {
-		if x.o.Events > 0 && len(out.Events) == x.o.Events {
-			break
-		}
-		if r := &p.used.rows[i]; counts(r.series) {
-			out.Events = append(out.Events, x.event(p.used, r))
-		}
+	for _, row := range p.rowsOf(series, x.o.Events) {
+		out.Events = append(out.Events, x.event(p.used, &p.used.rows[row]))
 	}
 	d.doc.Lines = append(d.doc.Lines, *out)
 	return nil
@@ -332,37 +335,28 @@ func (x *explaining) event(p *usedPeriod, r *usedRow) ExplainedEvent {
 	return e
 }
 
-// countFor returns which series count for the line of a price and of a group of its dimensions.
-func (p *usedPeriod) countFor(price *engine.Price, group []engine.GroupValue) func(int32) bool {
-	counts := make([]bool, len(p.series))
-	for i := range p.series {
-		u := engine.Usage{Meter: p.series[i].Meter, Group: p.series[i].Group}
-		counts[i] = price.Covers(&u) && !slices.ContainsFunc(group, func(g engine.GroupValue) bool {
-			return !g.Absent && !slices.Contains(u.Group, g) ||
-				g.Absent && slices.ContainsFunc(u.Group, func(o engine.GroupValue) bool {
-					return o.Dim == g.Dim && !o.Absent
-				})
-		})
-	}
-	return func(series int32) bool { return counts[series] }
-}
-
 // foldRows is how many uses are folded at once: a use in full takes twice a row's memory.
 const foldRows = 4096
 
-// fold folds the rows of the series that count, by meter and group.
-func (p *usedPeriod) fold(counts func(int32) bool) []engine.Usage {
+// fold folds the rows by meter and group.
+func (p *usedPeriod) fold() []engine.Usage {
 	var out []engine.Usage
+	places := map[string]int{} // in out, by engine.LineKey
 	part := make([]engine.Use, 0, min(foldRows, len(p.rows)))
 	flush := func() {
-		out = mergeUsage(out, engine.UsageOf(part))
+		for _, u := range engine.UsageOf(part) {
+			key := engine.LineKey(u.Meter.Key, u.Group)
+			if at, found := places[key]; found {
+				out[at].Fold.Merge(u.Meter.Aggregate, u.Fold)
+				continue
+			}
+			places[key] = len(out)
+			out = append(out, u)
+		}
 		part = part[:0]
 	}
 	for i := range p.rows {
 		r := &p.rows[i]
-		if !counts(r.series) {
-			continue
-		}
 		u := p.series[r.series]
 		u.Seq, u.Value = r.seq, r.value
 		if part = append(part, u); len(part) == foldRows {
@@ -371,26 +365,6 @@ func (p *usedPeriod) fold(counts func(int32) bool) []engine.Usage {
 	}
 	flush()
 	return out
-}
-
-// mergeUsage adds one list of usage to another.
-func mergeUsage(a, b []engine.Usage) []engine.Usage {
-	for i := range b {
-		u := &b[i]
-		if at := usageAt(a, u); at >= 0 {
-			a[at].Fold.Merge(u.Meter.Aggregate, u.Fold)
-		} else {
-			a = append(a, *u)
-		}
-	}
-	return a
-}
-
-// usageAt returns the place of the meter and group of u in a list, -1 if it has none.
-func usageAt(list []engine.Usage, u *engine.Usage) int {
-	return slices.IndexFunc(list, func(o engine.Usage) bool {
-		return o.Meter.Key == u.Meter.Key && slices.Equal(o.Group, u.Group)
-	})
 }
 
 func priceOf(prices []engine.Price, key string) *engine.Price {
@@ -402,8 +376,20 @@ func priceOf(prices []engine.Price, key string) *engine.Price {
 	return nil
 }
 
-func lineAt(lines []engine.Line, key string) int {
-	return slices.IndexFunc(lines, func(l engine.Line) bool {
-		return engine.LineKey(l.Price, l.Group) == key
-	})
+// line returns the line of a rated period with a key, nil if there is none.
+func (p *rerated) line(key string) *engine.Line {
+	if i, found := p.lineAt[key]; found {
+		return &p.lines[i]
+	}
+	return nil
+}
+
+// lineOf returns the line with a key, nil if there is none. There are few.
+func lineOf(lines []engine.Line, key string) *engine.Line {
+	for i := range lines {
+		if engine.LineKey(lines[i].Price, lines[i].Group) == key {
+			return &lines[i]
+		}
+	}
+	return nil
 }

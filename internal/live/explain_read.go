@@ -59,8 +59,9 @@ type bookedID struct {
 // usedPeriod is what counts in a period.
 type usedPeriod struct {
 	end    engine.Micros
-	series []engine.Use // meter and group of each; the rest is of the first use
-	rows   []usedRow    // by Seq
+	series []engine.Use     // meter and group of each; the rest is of the first use
+	at     map[string]int32 // index in series, by engine.LineKey
+	rows   []usedRow        // by Seq
 }
 
 // usedRow is a use, as small as it goes: there may be millions.
@@ -175,7 +176,7 @@ func (x *explaining) uses(uses []engine.Use) error {
 		}
 		p := x.periods[id]
 		if p == nil {
-			p = &usedPeriod{}
+			p = &usedPeriod{at: map[string]int32{}}
 			x.periods[id] = p
 		}
 		p.end = u.End
@@ -201,16 +202,16 @@ func (x *explaining) intern(s string) int32 {
 	return i
 }
 
-// seriesOf returns the index of the meter and group of a use. A period has few.
+// seriesOf returns the index of the meter and group of a use. A period may have many.
 func (p *usedPeriod) seriesOf(u *engine.Use) int32 {
-	i := slices.IndexFunc(p.series, func(o engine.Use) bool {
-		return o.Meter.Key == u.Meter.Key && slices.Equal(o.Group, u.Group)
-	})
-	if i < 0 {
-		i = len(p.series)
+	key := engine.LineKey(u.Meter.Key, u.Group)
+	i, found := p.at[key]
+	if !found {
+		i = int32(len(p.series))
 		p.series = append(p.series, *u)
+		p.at[key] = i
 	}
-	return int32(i)
+	return i
 }
 
 // due keeps the state before documents, and lets go of periods that the engine has forgotten.

@@ -75,7 +75,8 @@ func further(late int, month string) string {
 }
 
 // Until reports whether every period that begins in the month has closed: in the last time zone,
-// and with the grace that is in force.
+// and with the grace that is in force. Invoices of the month may come later all the same: of a
+// subscription that is told of only then, or corrections. Who needs all of them reads to the end.
 func (m *MonthReplay) Until(v *engine.View) bool {
 	return v.Standing().Watermark >= m.ends+v.Settings().Grace
 }
@@ -83,9 +84,14 @@ func (m *MonthReplay) Until(v *engine.View) bool {
 // Has reports whether a document belongs to the month: whether its period begins in it.
 func (m *MonthReplay) Has(startDate string) bool { return strings.HasPrefix(startDate, m.Month) }
 
-// issuedBefore reports whether a document was issued before the replay begins.
+// issuedBefore reports whether a document was issued before the replay begins. Of a correction it
+// is not known, but it may have been if its period had closed.
 func (m *MonthReplay) issuedBefore(k *documentKey) bool {
-	return m.before != nil && m.before.Issued(k.account, k.subscription, k.date, k.kind)
+	kind := k.kind
+	if kind == engine.CorrectionInvoice {
+		kind = engine.PeriodInvoice
+	}
+	return m.before != nil && m.before.Issued(k.account, k.subscription, k.date, kind)
 }
 
 // holds reports whether the positions from first to last are all there.

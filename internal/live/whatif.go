@@ -117,7 +117,8 @@ func (e *WhatIfError) Error() string { return e.Reason }
 // where the accounts are at fault, with the errors of History.Read, and with that of ctx.
 func WhatIf(ctx context.Context, h *History, o WhatIfOptions) (*WhatIfResult, error) {
 	w := &whatIf{
-		proof: newProver(), o: o, out: &WhatIfResult{}, zones: map[string]*engine.Zone{"UTC": {Name: "UTC"}},
+		proof: newProver(), o: o, out: &WhatIfResult{},
+		zones: map[string]*engine.Zone{"UTC": {Name: "UTC"}},
 		tally: whatIfTally{places: map[whatIfKey]int{}, words: map[string]uint32{}},
 	}
 	for i := range w.runs {
