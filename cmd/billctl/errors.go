@@ -28,10 +28,6 @@ const (
 	exitInterrupted = 130
 )
 
-// hintCorrupt is the way out of damage in a state directory.
-const hintCorrupt = "the file was changed or the disk lost what it had promised; bring back a copy " +
-	"of the state directory"
-
 // exitError is an outcome with a code of its own.
 type exitError struct {
 	code int
@@ -86,10 +82,9 @@ func explain(err error) (text, hint string, code int) {
 		diverged *live.DivergedError
 		mismatch *store.MismatchError
 		full     *store.FullError
-		file     *formats.FileError
-		archive  *live.ArchiveError
 	)
 	text = err.Error()
+	damage, way := live.DamageOf(err)
 	switch {
 	case errors.As(err, &exit):
 		return exit.text, exit.hint, exit.code
@@ -98,17 +93,15 @@ func explain(err error) (text, hint string, code int) {
 	case errors.As(err, &locked):
 		return text, fmt.Sprintf("stop process %d first, or ask it: billctl query status",
 			locked.PID), exitLocked
-	case errors.As(err, &file):
-		return text, file.Hint, exitArchive
-	case errors.As(err, &archive):
-		return text, archive.Hint, exitArchive
+	case damage == live.ArchiveDamage:
+		return text, way, exitArchive
 	case errors.As(err, &version):
 		return text, "use the newer billctl that wrote it", exitCorrupt
 	case errors.As(err, &diverged), errors.As(err, &mismatch):
 		return text, "nothing was delivered since; keep the directory as it is and compare it " +
 			"with a copy: billctl replay DIR/journal", exitDiffers
-	case errors.Is(err, store.ErrCorrupt):
-		return text, hintCorrupt, exitCorrupt
+	case damage == live.StateDamage:
+		return text, way, exitCorrupt
 	case errors.As(err, &full):
 		text = strings.Replace(text, full.Error(), fmt.Sprintf("its volume has %d MiB free, of which "+
 			"%d MiB are kept for a clean stop", full.Free>>20, full.Floor>>20), 1)

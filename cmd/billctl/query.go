@@ -160,7 +160,7 @@ func answer(status int, body []byte) ([]byte, error) {
 	case api.ArchiveDamaged:
 		out.code = exitArchive
 	case api.StateDamaged:
-		out.code, out.hint = exitCorrupt, hintCorrupt
+		out.code = exitCorrupt
 	}
 	return nil, out
 }

@@ -33,13 +33,13 @@ any sink, and compares the digests of every seal. The history is that of a state
 every issued invoice is compared byte for byte as well, or of archive files and directories of them
 (*.parquet), which together make one. It changes nothing and works beside a running process.
 
-With --period the replay begins at the newest opening that gives all invoices of the month, and ends
-at the seal by which its periods have closed. Invoices of the month that came later (corrections, and
-those of an account that was imported for the past) are not among them then. With --against or --emit
-the replay goes on to the end of the history, and gives them too.
+With --period the replay begins at the newest opening that gives all invoices of the month, and
+ends at the seal by which its periods have closed. Invoices of the month that came later
+(corrections, and those of an account that was imported for the past) are not among them then. With
+--against or --emit the replay goes on to the end of the history, and gives them too.
 
-With --against its invoices are compared with those of another place, and the first line that differs
-is named.
+With --against its invoices are compared with those of another place, and the first line that
+differs is named.
 
 Without a difference the history is consistent up to its last seal. With --expect DIGEST, a billing
 digest that was written down elsewhere, it is anchored. A history that holds no seal is unsealed:
@@ -87,6 +87,9 @@ func (f *replayFlags) check() error {
 	}
 	return nil
 }
+
+// hintChanged is the way out where an archive file was changed.
+const hintChanged = "restore that file from a copy, and replay again"
 
 // replaying is one call of replay.
 type replaying struct {
@@ -186,7 +189,7 @@ func (r *replaying) openReference() (err error) {
 	if err != nil {
 		return err
 	}
-	if a := r.against.Audit; a != nil && (a.Diverged != nil || len(a.Altered) > 0) {
+	if a := r.against.Audit; a != nil && word(a) == "diverged" {
 		r.s.say("note: %s does not agree with its own seals or rows: billctl replay %s",
 			r.against.Name, r.against.Name)
 	}
@@ -248,9 +251,9 @@ func (r *replaying) mismatch(a *live.Audit, err error) error {
 			counted(uint64(a.Seals), "seal")+" that agree", err),
 		hint: "the line that differs is named by: billctl replay --against " + r.s.stateDir,
 	}
-	if len(a.Altered) > 0 {
-		out.text = "diverged: " + alteredText(a) + "; " + err.Error()
-		out.hint = "restore that file from a copy, and replay again"
+	if text := changedText(a); text != "" {
+		out.text = "diverged: " + text + "; " + err.Error()
+		out.hint = hintChanged
 	}
 	if r.against != nil {
 		found, failed := r.against.Result(r.s.ctx)
@@ -268,15 +271,14 @@ func (r *replaying) mismatch(a *live.Audit, err error) error {
 // verdict is nil, or says why the answer is not a good one.
 func (r *replaying) verdict(a *live.Audit, out *replayAnswer) error {
 	var unconfirmed *live.ArchiveError
-	differs := ""
+	differs, changed := "", changedText(a)
 	if r.found != nil && !r.found.Same() {
 		differs = r.foundText()
 	}
 	e := &exitError{code: exitDiffers, err: a.Diverged}
 	switch {
-	case len(a.Altered) > 0:
-		e.text = "diverged: " + alteredText(a)
-		e.hint = "restore that file from a copy, and replay again"
+	case changed != "":
+		e.text, e.hint = "diverged: "+changed, hintChanged
 	case errors.As(a.Diverged, &unconfirmed):
 		return a.Diverged
 	case a.Diverged != nil:

@@ -38,6 +38,7 @@ type replayAnswer struct {
 	RowsPerSec uint64          `json:"rows_per_second"`
 	Diverged   string          `json:"diverged,omitempty"`
 	Altered    []replayAltered `json:"altered"`
+	Changed    []string        `json:"changed"` // archive files, and what is wrong
 	Against    *replayAgainst  `json:"against"`
 	began      string          // for people
 }
@@ -112,7 +113,8 @@ func (r *replaying) answer(a *live.Audit, seconds float64) (*replayAnswer, error
 		Anchored: uint64(a.Anchored), Documents: r.documents, Compared: a.Outbox, Emitted: r.emitted,
 		Billing: hex.EncodeToString(a.Billing[:]), JournalDg: hex.EncodeToString(a.Journal[:]),
 		Seconds: seconds, RowsPerSec: uint64(float64(a.Rows) / max(seconds, 1e-6)),
-		Altered: []replayAltered{}, began: "at the first entry, without configuration",
+		Altered: []replayAltered{}, Changed: []string{},
+		began: "at the first entry, without configuration",
 	}
 	if r.month != nil {
 		out.Before = r.month.Started
@@ -144,6 +146,9 @@ func (r *replaying) answer(a *live.Audit, seconds float64) (*replayAnswer, error
 		}
 		out.Altered = append(out.Altered, row)
 	}
+	for _, err := range a.Changed {
+		out.Changed = append(out.Changed, changedFile(err))
+	}
 	if r.found != nil {
 		out.Against = r.comparison()
 	}
@@ -170,7 +175,7 @@ func (r *replaying) comparison() *replayAgainst {
 func word(a *live.Audit) string {
 	var unconfirmed *live.ArchiveError
 	switch {
-	case len(a.Altered) > 0:
+	case len(a.Altered)+len(a.Changed) > 0:
 		return "diverged"
 	case errors.As(a.Diverged, &unconfirmed):
 		return "unconfirmed"
@@ -224,6 +229,31 @@ func (r *replaying) files(a *live.Audit, out *replayAnswer) error {
 		out.Bytes += a.Opening.Bytes
 	}
 	return nil
+}
+
+// changedText says which archive file was changed, and the first row and what it touches where that
+// is known; "" if none was.
+func changedText(a *live.Audit) string {
+	switch {
+	case len(a.Altered) > 0:
+		return alteredText(a)
+	case len(a.Changed) == 0:
+		return ""
+	}
+	text := formats.Visible(changedFile(a.Changed[0]))
+	if n := len(a.Changed) - 1; n > 0 {
+		text += "; and so it is with " + counted(uint64(n), "other file")
+	}
+	return text
+}
+
+// changedFile says that the rows of an archive file are others than its metadata says.
+func changedFile(err error) string {
+	var file *formats.FileError
+	if errors.As(err, &file) {
+		return file.Name + ": its rows are not those it was written with"
+	}
+	return err.Error()
 }
 
 // alteredText names the first altered row and what it touches.
@@ -363,6 +393,9 @@ func (r *replaying) table(a *replayAnswer) error {
 	for _, al := range a.Altered {
 		t.add("changed row", fmt.Sprintf("%s: row group %d: row %d: event %s", al.File, al.Group, al.Row,
 			al.ID))
+	}
+	for _, text := range a.Changed {
+		t.add("changed file", text)
 	}
 	t.add("billing digest", a.Billing)
 	t.add("journal digest", a.JournalDg)

@@ -70,8 +70,8 @@ func (c *Comparison) Same() bool { return c.Differing+c.Lacking+c.Extra == 0 }
 
 // OpenReference reads the documents of a state directory, of a directory of delivered invoices, or
 // of archive files and directories of them, which are replayed with so many shards. month, if not
-// nil, chooses the documents whose period begins in it; the replay that is compared with them has to
-// go to the end of its history, since some may come long after the month.
+// nil, chooses the documents whose period begins in it; the replay that is compared with them has
+// to go to the end of its history, since some may come long after the month.
 func OpenReference(
 	ctx context.Context, paths []string, month *MonthReplay, shards int, progress func(engine.Seq),
 ) (*Reference, error) {

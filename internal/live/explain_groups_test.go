@@ -10,8 +10,8 @@ import (
 	"billctl/fixtures"
 )
 
-// TestExplainManyGroups explains an invoice with a line for each of 20,000 groups, and one line that
-// has them all. Looking at all of them for each takes minutes.
+// TestExplainManyGroups explains an invoice with a line for each of 20,000 groups, and one line
+// that has them all. Looking at all of them for each takes minutes.
 func TestExplainManyGroups(t *testing.T) {
 	const groups = 20_000
 	from := fixtures.DayStart(2026, time.January, 1, time.UTC)

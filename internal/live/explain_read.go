@@ -128,6 +128,9 @@ func (x *explaining) run(ctx context.Context, opening *Opening) (*Explanation, e
 			Hint:   "restore the file from a copy: billctl archive verify names what is wrong",
 		}
 	}
+	if len(audit.Changed) > 0 {
+		return nil, audit.Changed[0]
+	}
 	for i, a := range x.asks {
 		if d := &x.out.Documents[i]; d.Invoice == nil {
 			return nil, a.unknown(audit.View, near(a.key, x.seen))
