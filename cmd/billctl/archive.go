@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -153,31 +155,59 @@ func (s *session) archiveTable(l *archiveList) error {
 	return nil
 }
 
+// archiveVerified is the answer of archive verify.
+type archiveVerified struct {
+	Schema   string         `json:"schema"`
+	Files    int            `json:"files"`
+	Entries  uint64         `json:"entries"`
+	Rows     uint64         `json:"rows"`
+	Seals    int            `json:"seals"`
+	Openings int            `json:"openings"`
+	Digests  uint64         `json:"row_digests"`
+	Faults   []string       `json:"faults"`
+	Notes    []string       `json:"notes"`
+	Proved   *archiveProved `json:"replay"` // nil: without --deep, or a fault is in the way
+}
+
+type archiveProved struct {
+	Opening string `json:"opening,omitempty"` // its month
+	Last    uint64 `json:"last_seq"`
+	Seals   int    `json:"seals"`
+	Waiting uint64 `json:"waiting"`
+	Billing string `json:"billing_digest"`
+}
+
 func newArchiveVerify(s *session) *cobra.Command {
 	var deep bool
+	var output string
 	c := &cobra.Command{
 		Use:   "verify [PATH...]",
 		Short: "Read every archive file and opening to its end and check it",
 		Long: `Reads every archive file and opening: checksums, counts, content, the chain of seals from
-file to file, and gaps. With --deep it also computes the digest of every row anew, and replays the
-archive and compares every seal. Every fault is named; with any the exit code is 13, or 4 where the
-replay diverges.`,
+file to file, gaps, and whether the seal behind an opening says the same as it. With --deep it also
+computes the digest of every row anew, and replays the archive files themselves, not what the journal
+of a state still holds, and compares every seal. Every fault is named; with any the exit code is 13,
+or 4 where the replay diverges.`,
 		Example: `  billctl archive verify
   billctl archive verify --deep /mnt/audit/2026`,
 		RunE: func(_ *cobra.Command, args []string) error {
+			if output != "table" && output != "json" {
+				return badOutput(output)
+			}
 			h, done, err := s.openHistory(args)
 			if err != nil {
 				return err
 			}
 			defer done() // read only
-			return s.verifyArchive(h, deep)
+			return s.verifyArchive(h, deep, output)
 		},
 	}
 	c.Flags().BoolVar(&deep, "deep", false, "also compute row digests anew and replay")
+	outputFlag(c, &output)
 	return c
 }
 
-func (s *session) verifyArchive(h *live.History, deep bool) error {
+func (s *session) verifyArchive(h *live.History, deep bool, output string) error {
 	bar := newProgress(s)
 	v, err := live.VerifyArchive(s.ctx, h, deep, func(name string) { bar.line("reading " + name) })
 	bar.clear()
@@ -189,6 +219,81 @@ func (s *session) verifyArchive(h *live.History, deep bool) error {
 			v.Faults = append(v.Faults, fault)
 		}
 	}
+	var proved *live.Proved
+	var failed error
+	switch {
+	case len(v.Faults) > 0:
+		failed = &exitError{
+			code: exitArchive, text: counted(uint64(len(v.Faults)), "fault") + " found",
+		}
+	case deep:
+		proved, failed = s.proveArchive(h)
+	}
+	if errors.Is(failed, context.Canceled) {
+		return failed
+	}
+	if output == "json" {
+		return errors.Join(s.verifiedJSON(v, proved, failed), failed)
+	}
+	return errors.Join(s.verifiedText(v, proved, deep, failed), failed)
+}
+
+// proveArchive replays the archive files of a history; nil where there are none.
+func (s *session) proveArchive(h *live.History) (*live.Proved, error) {
+	if len(h.Parts()) == 0 {
+		return nil, nil
+	}
+	bar := newProgress(s)
+	start := time.Now()
+	p, err := live.ProveArchive(s.ctx, h, func(seq engine.Seq) {
+		bar.line(fmt.Sprintf("replaying: position %s, %s", grouped(uint64(seq)),
+			time.Since(start).Round(time.Second)))
+	})
+	bar.clear()
+	var diverged *live.DivergedError
+	if errors.As(err, &diverged) {
+		return nil, &exitError{
+			code: exitDiffers, text: "the archive diverged: " + err.Error(), err: err,
+			hint: "an archive file was changed: restore it from a copy; billctl archive ls shows which " +
+				"files come before the seal",
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (s *session) verifiedJSON(v *live.Verified, proved *live.Proved, failed error) error {
+	out := &archiveVerified{
+		Schema: "billctl.verified.v1", Files: v.Files, Entries: v.Entries, Rows: v.Rows,
+		Seals: v.Seals, Openings: v.Openings, Digests: v.Digests, Faults: []string{},
+		Notes: []string{},
+	}
+	for _, fault := range v.Faults {
+		out.Faults = append(out.Faults, fault.Error())
+	}
+	if len(v.Faults) == 0 && failed != nil {
+		out.Faults = append(out.Faults, failed.Error())
+	}
+	for _, note := range v.Notes {
+		out.Notes = append(out.Notes, note.Error())
+	}
+	if proved != nil {
+		out.Proved = &archiveProved{
+			Last: uint64(proved.Last), Seals: proved.Seals, Waiting: uint64(proved.Waiting),
+			Billing: fmt.Sprintf("%x", proved.Billing),
+		}
+		if proved.Opening != nil {
+			out.Proved.Opening = proved.Opening.Month
+		}
+	}
+	return json.NewEncoder(s.stdout).Encode(out)
+}
+
+func (s *session) verifiedText(
+	v *live.Verified, proved *live.Proved, deep bool, failed error,
+) error {
 	for _, fault := range v.Faults {
 		text, hint, _ := explain(fault)
 		s.say("error: %s", text)
@@ -196,77 +301,48 @@ func (s *session) verifyArchive(h *live.History, deep bool) error {
 			s.say("hint: %s", hint)
 		}
 	}
+	for _, note := range v.Notes {
+		s.say("note: %s", note)
+	}
 	text := fmt.Sprintf("%s (%s entries, %s, %s) and %s", counted(uint64(v.Files), "file"),
 		grouped(v.Entries), counted(v.Rows, "row"), counted(uint64(v.Seals), "seal"),
 		counted(uint64(v.Openings), "opening"))
 	if len(v.Faults) > 0 {
-		if err := s.lines("read: " + text); err != nil {
-			return err
-		}
-		return &exitError{code: exitArchive, text: counted(uint64(len(v.Faults)), "fault") + " found"}
+		return s.lines("read: " + text)
 	}
 	if err := s.lines("no damage in " + text); err != nil || !deep {
 		return err
 	}
-	if err := s.lines(counted(v.Digests, "row digest") + " computed anew, all equal"); err != nil {
+	err := s.lines(counted(v.Digests, "row digest") + " computed anew, all equal")
+	if err != nil || failed != nil || proved == nil {
 		return err
 	}
-	return s.verifyByReplay(h)
-}
-
-// verifyByReplay replays an archive from its first entry, or from its first opening if it begins
-// later.
-func (s *session) verifyByReplay(h *live.History) error {
-	if len(h.Parts()) == 0 {
-		return nil
-	}
-	var o live.ReplayOptions
 	from := "the first entry"
-	if first := h.Parts()[0].First; first > 1 && h.Dir() == nil {
-		for i, opening := range h.Openings() {
-			if opening.Seq+1 >= first {
-				o.Opening, from = &h.Openings()[i], "the opening of "+opening.Month
-				break
-			}
-		}
-		if o.Opening == nil {
-			return &exitError{
-				code: exitArchive,
-				text: fmt.Sprintf("the archive begins at position %d and has no opening behind it: it "+
-					"can't be replayed", first),
-				hint: "name the files before it, or the opening, as well",
-			}
-		}
+	if proved.Opening != nil {
+		from = "the opening of " + proved.Opening.Month
 	}
-	bar := newProgress(s)
-	start := time.Now()
-	o.Progress = func(seq engine.Seq) {
-		bar.line(fmt.Sprintf("replaying: position %s, %s", grouped(uint64(seq)),
-			time.Since(start).Round(time.Second)))
+	err = s.lines(fmt.Sprintf("replayed from %s to position %s: %s agree, the last with billing "+
+		"digest %x", from, grouped(uint64(proved.Last)), counted(uint64(proved.Seals), "seal"),
+		proved.Billing))
+	if err == nil && proved.Waiting > 0 {
+		return s.lines(counted(uint64(proved.Waiting), "position") + " at the end: no seal speaks of " +
+			"them yet")
 	}
-	a, err := live.Replay(s.ctx, h, o)
-	bar.clear()
-	if err != nil {
-		return err
-	}
-	if a.Diverged != nil {
-		return a.Diverged
-	}
-	return s.lines(fmt.Sprintf("replayed from %s to position %s: %s agree, billing digest %x", from,
-		grouped(uint64(a.Last)), counted(uint64(a.Seals), "seal"), a.Billing))
+	return err
 }
 
 // archiveWritten is the answer of archive write.
 type archiveWritten struct {
-	Schema    string `json:"schema"`
-	Directory string `json:"directory"`
-	Files     int    `json:"files"`
-	Openings  int    `json:"openings"`
-	Made      int    `json:"made"`
-	Removed   int    `json:"removed"`
-	Bytes     int64  `json:"bytes"`
-	Through   uint64 `json:"through_seq"`
-	Left      uint64 `json:"left"`
+	Schema    string   `json:"schema"`
+	Directory string   `json:"directory"`
+	Files     int      `json:"files"`
+	Openings  int      `json:"openings"`
+	Made      int      `json:"made"`
+	Removed   int      `json:"removed"`
+	Bytes     int64    `json:"bytes"`
+	Through   uint64   `json:"through_seq"`
+	Left      uint64   `json:"left"`
+	LeftOut   []string `json:"left_out"`
 }
 
 func newArchiveWrite(s *session) *cobra.Command {
@@ -300,10 +376,13 @@ func (s *session) writeArchive(target, output string) error {
 		return err
 	}
 	defer dir.Close() // read only
-	if live.StateOf(target) != "" {
+	if state := stateAround(target); state != "" {
+		text := target + " is a state directory"
+		if state != filepath.Clean(target) {
+			text = target + " is inside of the state directory " + state
+		}
 		return &exitError{
-			code: exitUsage, text: target + " is a state directory",
-			hint: "name a directory of its own for the archive",
+			code: exitUsage, text: text, hint: "name a directory of its own for the archive",
 		}
 	}
 	to, err := store.MakeOS(target)
@@ -313,15 +392,57 @@ func (s *session) writeArchive(target, output string) error {
 	bar := newProgress(s)
 	c, err := live.CopyArchive(s.ctx, dir, to, func(name string) { bar.line("wrote " + name) })
 	bar.clear()
+	if errors.Is(err, store.ErrLocked) {
+		return &exitError{
+			code: exitLocked, text: "another archive write is at work in " + target, err: err,
+			hint: "wait for its end and write again, or name another directory",
+		}
+	}
 	if err != nil {
 		return err
+	}
+	return s.writtenArchive(target, output, c)
+}
+
+// stateAround returns the state directory that a path is, or is inside of, by whatever links; "" if
+// there is none. What a run finds in its directories it takes for its own.
+func stateAround(target string) string {
+	if state := live.StateOf(target); state != "" {
+		return state
+	}
+	path, err := filepath.Abs(target)
+	if err != nil {
+		return ""
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	} else if real, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+		path = filepath.Join(real, filepath.Base(path)) // it is made, its parent is there
+	}
+	for ; ; path = filepath.Dir(path) {
+		if state := live.StateOf(path); state != "" {
+			return state
+		}
+		if path == filepath.Dir(path) {
+			return ""
+		}
+	}
+}
+
+func (s *session) writtenArchive(target, output string, c *live.Copied) error {
+	leftOut := []string{}
+	for _, err := range c.LeftOut {
+		leftOut = append(leftOut, err.Error())
 	}
 	if output == "json" {
 		return json.NewEncoder(s.stdout).Encode(&archiveWritten{
 			Schema: "billctl.archived.v1", Directory: target, Files: c.Files, Openings: c.Openings,
 			Made: c.Made, Removed: c.Removed, Bytes: c.Bytes, Through: uint64(c.Through),
-			Left: uint64(c.Left),
+			Left: uint64(c.Left), LeftOut: leftOut,
 		})
+	}
+	for _, text := range leftOut {
+		s.say("note: an opening is left out, which a replay can do without: %s", text)
 	}
 	if c.Files == 0 {
 		return s.lines("nothing to archive: the journal has no seal yet; let billctl run read something")

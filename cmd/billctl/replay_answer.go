@@ -26,7 +26,8 @@ type replayAnswer struct {
 	Rows       uint64          `json:"rows"`
 	LastSeq    uint64          `json:"last_seq"`
 	Seals      int             `json:"seals"`
-	SealedTo   uint64          `json:"sealed_to"` // the mark of the last seal
+	SealedTo   uint64          `json:"sealed_to"`     // the mark of the last seal
+	Unsealed   uint64          `json:"rows_unsealed"` // behind that mark
 	Anchored   uint64          `json:"anchored_at,omitempty"`
 	Documents  uint64          `json:"documents"`
 	Compared   uint64          `json:"documents_compared"`
@@ -109,7 +110,8 @@ func (r *replaying) answer(a *live.Audit, seconds float64) (*replayAnswer, error
 	out := &replayAnswer{
 		Schema: "billctl.replay.v1", Journal: hex.EncodeToString(journal[:]), Verdict: word(a),
 		Archive: r.h.Dir() == nil, Period: r.f.period, FirstSeq: uint64(a.First), Entries: a.Entries,
-		Rows: a.Rows, LastSeq: uint64(a.Last), Seals: a.Seals, SealedTo: uint64(a.Sealed),
+		Rows: a.Rows, LastSeq: uint64(a.Last), Seals: a.Seals,
+		SealedTo: uint64(a.Sealed), Unsealed: a.Unsealed,
 		Anchored: uint64(a.Anchored), Documents: r.documents, Compared: a.Outbox, Emitted: r.emitted,
 		Billing: hex.EncodeToString(a.Billing[:]), JournalDg: hex.EncodeToString(a.Journal[:]),
 		Seconds: seconds, RowsPerSec: uint64(float64(a.Rows) / max(seconds, 1e-6)),
@@ -379,7 +381,11 @@ func (r *replaying) table(a *replayAnswer) error {
 	t.add("entries", fmt.Sprintf("%s with %s rows, to position %s", grouped(a.Entries),
 		grouped(a.Rows), grouped(a.LastSeq)))
 	if a.Seals > 0 {
-		t.add("seals", fmt.Sprintf("%d compared, the last of position %s", a.Seals, grouped(a.SealedTo)))
+		text := fmt.Sprintf("%d compared, the last of position %s", a.Seals, grouped(a.SealedTo))
+		if a.Unsealed > 0 {
+			text += "; behind it no seal covers " + counted(a.Unsealed, "row")
+		}
+		t.add("seals", text)
 	} else {
 		t.add("seals", "none that could be compared")
 	}

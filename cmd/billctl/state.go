@@ -182,8 +182,14 @@ func (s *session) verifyState(dir *store.Dir) error {
 		frames++
 		seqs += uint64(f.Count)
 	}
-	if err := s.lines(fmt.Sprintf("journal: %s entries, %s positions, no damage",
-		grouped(uint64(frames)), grouped(seqs))); err != nil {
+	text := fmt.Sprintf("journal: %s entries, %s positions, no damage", grouped(uint64(frames)),
+		grouped(seqs))
+	if from > 1 {
+		text = fmt.Sprintf("journal: %s entries, %s positions from position %s on, no damage; what is "+
+			"before is in the archive: billctl archive verify", grouped(uint64(frames)), grouped(seqs),
+			grouped(uint64(from)))
+	}
+	if err := s.lines(text); err != nil {
 		return err
 	}
 	checkpoints, err := dir.Checkpoints()

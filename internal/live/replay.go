@@ -22,6 +22,7 @@ type Audit struct {
 	Outbox    uint64 // documents of the state's outbox, compared byte for byte
 	Last      engine.Seq
 	Sealed    engine.Seq // the mark that the last seal speaks of; 0: none
+	Unsealed  uint64     // rows behind that mark: nothing vouches for them yet
 	Billing   engine.Digest
 	Journal   engine.Digest
 	View      *engine.View // at the end, or where an entry could not be applied
@@ -89,6 +90,7 @@ type replay struct {
 	state     *State
 	documents *store.OutboxReader
 	outbox    *store.Outbox
+	marked    uint64 // rows up to the last mark
 	done      bool
 }
 
@@ -181,8 +183,11 @@ func (r *replay) apply(e *engine.Entry, place Place) error {
 	switch b := e.Body.(type) {
 	case *engine.Batch:
 		a.Rows += uint64(b.Len)
+		a.Unsealed += uint64(b.Len)
+	case *engine.Mark:
+		r.marked = a.Rows
 	case *engine.Seal:
-		a.Sealed = b.Of
+		a.Sealed, a.Unsealed = b.Of, a.Rows-r.marked
 		if r.o.Expect != nil && r.state.prover.billing == *r.o.Expect {
 			a.Anchored = b.Of
 		}
