@@ -315,7 +315,7 @@ func TestArrowDamaged(t *testing.T) {
 						want)
 				}
 			}
-			for range 700 {
+			for range 250 {
 				b := bytes.Clone(whole)
 				for range 1 + r.IntN(3) {
 					b[r.IntN(len(b))] ^= byte(1 + r.IntN(255))

@@ -147,13 +147,13 @@ func TestOpeningRefused(t *testing.T) {
 	}
 }
 
-// TestOpeningDamaged flips bits of every byte of an opening, and cuts it everywhere.
+// TestOpeningDamaged flips bits of every third byte of an opening, and cuts it everywhere.
 func TestOpeningDamaged(t *testing.T) {
 	info, records, keys := openingOf(2, 20, 60)
 	file, info := writeOpening(t, info, records, keys)
 	r := rand.New(rand.NewPCG(6, 6))
 	refused, same := 0, 0
-	for at := range file {
+	for at := 0; at < len(file); at += 3 {
 		flip := byte(1) << r.IntN(8)
 		file[at] ^= flip
 		got, gotRecords, gotKeys, err := readOpening(file)
@@ -169,7 +169,7 @@ func TestOpeningDamaged(t *testing.T) {
 		file[at] ^= flip
 	}
 	t.Logf("%d bytes: %d refused, %d without a change", len(file), refused, same)
-	if refused < len(file)/2 {
+	if refused < len(file)/6 {
 		t.Error("too few are refused")
 	}
 	for size := range file {

@@ -136,8 +136,8 @@ func (s *session) replay(args []string, f *replayFlags) (err error) {
 		}
 	}
 	if r.month != nil && r.documents == 0 {
-		s.say("note: no invoice of %s was issued in this history: the month had not closed when it ends, "+
-			"or nobody is billed for it", f.period)
+		s.say("note: no invoice of %s was issued in this history: the month had not closed when it "+
+			"ends, or nobody is billed for it", f.period)
 	}
 	out, err := r.answer(a, seconds)
 	if err != nil {
