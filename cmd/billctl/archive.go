@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"billctl/engine"
+	"billctl/formats"
 	"billctl/internal/live"
 	"billctl/internal/store"
 )
@@ -185,9 +186,9 @@ func newArchiveVerify(s *session) *cobra.Command {
 		Short: "Read every archive file and opening to its end and check it",
 		Long: `Reads every archive file and opening: checksums, counts, content, the chain of seals from
 file to file, gaps, and whether the seal behind an opening says the same as it. With --deep it also
-computes the digest of every row anew, and replays the archive files themselves, not what the journal
-of a state still holds, and compares every seal. Every fault is named; with any the exit code is 13,
-or 4 where the replay diverges.`,
+computes the digest of every row anew, and replays the archive files themselves, not what the
+journal of a state still holds, and compares every seal. Every fault is named; with any the exit
+code is 13, or 4 where the replay diverges.`,
 		Example: `  billctl archive verify
   billctl archive verify --deep /mnt/audit/2026`,
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -302,7 +303,7 @@ func (s *session) verifiedText(
 		}
 	}
 	for _, note := range v.Notes {
-		s.say("note: %s", note)
+		s.say("note: %s", formats.Visible(note.Error()))
 	}
 	text := fmt.Sprintf("%s (%s entries, %s, %s) and %s", counted(uint64(v.Files), "file"),
 		grouped(v.Entries), counted(v.Rows, "row"), counted(uint64(v.Seals), "seal"),
@@ -414,10 +415,10 @@ func stateAround(target string) string {
 	if err != nil {
 		return ""
 	}
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
-	} else if real, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
-		path = filepath.Join(real, filepath.Base(path)) // it is made, its parent is there
+	if resolved, err := filepath.EvalSymlinks(path); err == nil {
+		path = resolved
+	} else if resolved, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+		path = filepath.Join(resolved, filepath.Base(path)) // it is made, its parent is there
 	}
 	for ; ; path = filepath.Dir(path) {
 		if state := live.StateOf(path); state != "" {
@@ -442,7 +443,8 @@ func (s *session) writtenArchive(target, output string, c *live.Copied) error {
 		})
 	}
 	for _, text := range leftOut {
-		s.say("note: an opening is left out, which a replay can do without: %s", text)
+		s.say("note: an opening is left out, which a replay can do without: %s",
+			formats.Visible(text))
 	}
 	if c.Files == 0 {
 		return s.lines("nothing to archive: the journal has no seal yet; let billctl run read something")

@@ -26,7 +26,7 @@ func (e *NoOpeningError) Error() string {
 
 // DeskAsOf returns the desk of a directory as it was at the opening of a month ("2026-04"): its
 // view is the opening's state, and its documents are those that were issued up to there. Without
-// such an opening it is a *NoOpeningError.
+// such an opening it is a *NoOpeningError, and an *UnconfirmedError where no seal speaks of it.
 func DeskAsOf(dir *store.Dir, month string) (*Desk, error) {
 	h, err := OpenHistory(dir)
 	if err != nil {
@@ -42,6 +42,9 @@ func DeskAsOf(dir *store.Dir, month string) (*Desk, error) {
 		return nil, e
 	}
 	o := &h.openings[i]
+	if err := confirmOpening(h, o); err != nil {
+		return nil, err
+	}
 	st := &State{Dir: dir, Shards: NewShards(1), prover: newProver()}
 	if err := st.restoreOpening(o); err != nil {
 		return nil, err

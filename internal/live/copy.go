@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 
 	"billctl/engine"
+	"billctl/formats"
 	"billctl/internal/store"
 )
 
@@ -20,41 +22,51 @@ type Copied struct {
 	Through  engine.Seq // the last position in the copy: that of a seal
 	Bytes    int64      // of the files that were written
 	Left     engine.Seq // positions behind the last seal, which the copy does not hold
+	LeftOut  []error    // openings that the copy does without: a replay needs none of them
 }
+
+// copyLock is the file of a copy's directory that is locked while a call works there. It stays:
+// removing it would let two calls hold two files of one name.
+const copyLock = ".archive-write.lock"
 
 // CopyArchive writes the history of a state directory into a directory: its archive files and
 // openings, and archive files of what only its journal holds, up to the last seal. What an earlier
 // call wrote is kept where it is still right, so the same directory can be named again. It works
-// beside a running process. Every file is read back and compared before it gets its name.
+// beside a running process. Every file is read back and compared before it gets its name. An
+// archive file of the state that is damaged is written from the journal, or is an error where the
+// journal has let go of its entries; a damaged opening is left out. An error with store.ErrLocked
+// says that another call is at work in the directory.
 func CopyArchive(
 	ctx context.Context, dir *store.Dir, to store.FS, progress func(name string),
-) (*Copied, error) {
+) (out *Copied, err error) {
+	lock, err := to.Lock(copyLock)
+	if err != nil {
+		return nil, fmt.Errorf("lock archive directory: %w", err)
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
 	h, err := OpenHistory(dir)
 	if err != nil {
 		return nil, err
 	}
 	c := &copying{ctx: ctx, h: h, to: to, progress: progress, out: &Copied{}}
 	c.wanted = map[string]bool{}
+	pieces, err := c.plan()
+	if err != nil {
+		return nil, err
+	}
 	if err := c.look(); err != nil {
 		return nil, err
 	}
-	for i := range h.parts {
-		p := &h.parts[i]
-		if err := c.file(store.ArchiveName(p.First, p.Last), p.open); err != nil {
+	for _, p := range pieces {
+		if err := c.piece(p); err != nil {
 			return nil, err
 		}
-		c.out.Through = p.Last
 		c.out.Files++
 	}
 	for i := range h.openings {
-		o := &h.openings[i]
-		if err := c.file(store.OpeningName(o.Seq), o.open); err != nil {
+		if err := c.opening(&h.openings[i]); err != nil {
 			return nil, err
 		}
-		c.out.Openings++
-	}
-	if err := c.tail(); err != nil {
-		return nil, err
 	}
 	return c.out, c.tidy()
 }
@@ -66,11 +78,94 @@ type copying struct {
 	to       store.FS
 	progress func(string)
 	out      *Copied
+	segments []store.Segment
 	there    []string        // names in the directory
-	wanted   map[string]bool // names that the copy has
+	wanted   map[string]bool // names that the copy has, or may have
 }
 
-// look refuses a directory that holds the archive of another journal.
+// portion is an archive file that the copy gets.
+type portion struct {
+	first, last engine.Seq
+	part        *Part // of the state's archive; nil: only the journal has the entries
+}
+
+func (p *portion) name() string { return store.ArchiveName(p.first, p.last) }
+
+// plan returns the archive files that the copy gets, and notes the names that it may have.
+func (c *copying) plan() (pieces []portion, err error) {
+	if c.segments, err = c.h.dir.Segments(); err != nil {
+		return nil, err
+	}
+	next := engine.Seq(1)
+	for i := range c.h.parts {
+		p := &c.h.parts[i]
+		between, err := c.between(next, p.First-1)
+		if err != nil {
+			return nil, err
+		}
+		pieces = append(append(pieces, between...), portion{p.First, p.Last, p})
+		next = p.Last + 1
+	}
+	ends, sealed, last, err := c.ends(next)
+	if err != nil {
+		return nil, err
+	}
+	for _, end := range ends {
+		if end = min(end, sealed); end < next {
+			break
+		}
+		pieces = append(pieces, portion{next, end, nil})
+		next = end + 1
+	}
+	c.out.Through = next - 1
+	c.out.Left = last - c.out.Through
+	for i := range pieces {
+		c.wanted[pieces[i].name()] = true
+	}
+	for i := range c.h.openings {
+		c.wanted[store.OpeningName(c.h.openings[i].Seq)] = true
+	}
+	for _, f := range c.h.faults {
+		if _, opening := store.ParseOpeningName(f.base); opening {
+			c.wanted[f.base] = true // an earlier call may have copied what is damaged now
+			c.out.LeftOut = append(c.out.LeftOut, f.err)
+		}
+	}
+	return pieces, nil
+}
+
+// between returns pieces of what the journal has and no archive file before the last one does.
+func (c *copying) between(first, last engine.Seq) (pieces []portion, err error) {
+	if first > last {
+		return nil, nil
+	}
+	if !c.journaled(first) {
+		if err := c.h.faultAt(first); err != nil {
+			return nil, err
+		}
+		return nil, &ArchiveError{
+			Name: archiveName,
+			Reason: fmt.Sprintf("positions %d to %d are neither in the journal nor in the archive",
+				first, last),
+			Hint: "bring back the archive files that hold them from a copy",
+		}
+	}
+	for i := range c.segments {
+		if s := &c.segments[i]; s.First > first && s.First <= last {
+			pieces = append(pieces, portion{first, s.First - 1, nil})
+			first = s.First
+		}
+	}
+	return append(pieces, portion{first, last, nil}), nil
+}
+
+// journaled reports whether the journal holds what comes from a position on.
+func (c *copying) journaled(first engine.Seq) bool {
+	return len(c.segments) > 0 && c.segments[0].First <= first
+}
+
+// look refuses a directory that holds the archive of another journal, or files of our names that
+// can't be read and that this copy does not replace.
 func (c *copying) look() error {
 	names, err := c.to.ReadDir(".")
 	if err != nil {
@@ -83,6 +178,17 @@ func (c *copying) look() error {
 			continue
 		}
 		err := there.add(name, name, func() (archiveFile, error) { return c.to.Open(name) })
+		var damaged *formats.FileError
+		if errors.As(err, &damaged) {
+			if !c.wanted[name] {
+				return &ArchiveError{
+					Name:   name,
+					Reason: "it can't be read, and nothing of this copy has its name: " + damaged.Reason,
+					Hint:   "move it out of the directory, and write again",
+				}
+			}
+			err = nil
+		}
 		if err != nil {
 			return err
 		}
@@ -91,9 +197,57 @@ func (c *copying) look() error {
 	return nil
 }
 
+// piece copies an archive file, or writes it from the journal.
+func (c *copying) piece(p portion) error {
+	if p.part == nil {
+		return c.part(p.name(), p.first, p.last)
+	}
+	_, err := new(Verified).part(c.ctx, p.part, false, engine.Digest{}, false)
+	switch {
+	case err == nil:
+		return c.file(p.name(), p.part.open)
+	case c.ctx.Err() != nil:
+		return c.ctx.Err()
+	case c.journaled(p.first):
+		return c.part(p.name(), p.first, p.last)
+	}
+	return err
+}
+
+// opening copies an opening that can be read and that a seal of the copy confirms.
+func (c *copying) opening(o *Opening) error {
+	if o.Seq >= c.out.Through {
+		c.out.LeftOut = append(c.out.LeftOut, &UnconfirmedError{o})
+		return nil
+	}
+	err := readOpening(c.ctx, o)
+	if c.ctx.Err() != nil {
+		return c.ctx.Err()
+	}
+	if err != nil {
+		c.out.LeftOut = append(c.out.LeftOut, err)
+		return nil
+	}
+	c.out.Openings++
+	return c.file(store.OpeningName(o.Seq), o.open)
+}
+
+// readOpening reads an opening to its end: its pages have checksums.
+func readOpening(ctx context.Context, o *Opening) error {
+	r, err := openOpening(o.Name, o.open)
+	if err != nil {
+		return err
+	}
+	defer r.Close() // read only
+	err = r.Records(func([]byte) error { return ctx.Err() })
+	if err == nil {
+		err = r.Keys(func([]engine.Key) error { return ctx.Err() })
+	}
+	return err
+}
+
 // file copies a file of the state's archive, unless an equal one is there.
 func (c *copying) file(name string, open func() (archiveFile, error)) error {
-	c.wanted[name] = true
 	if err := c.ctx.Err(); err != nil {
 		return err
 	}
@@ -104,8 +258,8 @@ func (c *copying) file(name string, open func() (archiveFile, error)) error {
 	defer f.Close() // read only
 	if there, err := c.to.Stat(name); err == nil && there.Size == size {
 		same, err := equalFiles(name, f, size, func() (archiveFile, error) { return c.to.Open(name) })
-		if err != nil || same {
-			return err
+		if err == nil && same {
+			return nil
 		}
 	}
 	staged, err := store.Stage(c.to, name, func(w io.Writer) error {
@@ -138,10 +292,11 @@ func equalFiles(
 		if _, err := f.ReadAt(a[:n], at); err != nil && !errors.Is(err, io.EOF) {
 			return false, fmt.Errorf("copy %s: %w", name, err)
 		}
-		if _, err := there.ReadAt(b[:n], at); err != nil && !errors.Is(err, io.EOF) {
+		m, err := there.ReadAt(b[:n], at)
+		if err != nil && !errors.Is(err, io.EOF) {
 			return false, fmt.Errorf("copy %s: %w", name, err)
 		}
-		if string(a[:n]) != string(b[:n]) {
+		if string(a[:n]) != string(b[:m]) {
 			return false, nil
 		}
 	}
@@ -156,31 +311,6 @@ func (c *copying) commit(name string, staged *store.Staged, size int64) error {
 	c.out.Bytes += size
 	if c.progress != nil {
 		c.progress(name)
-	}
-	return nil
-}
-
-// tail writes what only the journal holds, up to the last seal: a file for each segment.
-func (c *copying) tail() error {
-	from := c.out.Through + 1
-	ends, sealed, last, err := c.ends(from)
-	if err != nil {
-		return err
-	}
-	c.out.Left = last - max(sealed, c.out.Through)
-	for _, end := range ends {
-		end = min(end, sealed)
-		if end < from {
-			break
-		}
-		name := store.ArchiveName(from, end)
-		c.wanted[name] = true
-		c.out.Files++
-		c.out.Through = end
-		if err := c.part(name, from, end); err != nil {
-			return err
-		}
-		from = end + 1
 	}
 	return nil
 }
@@ -216,14 +346,18 @@ func (c *copying) ends(from engine.Seq) (ends []engine.Seq, sealed, last engine.
 	return nil, 0, 0, c.ctx.Err()
 }
 
-// part writes one archive file, unless one of its name is there.
+// part writes one archive file, unless one is there that holds the same.
 func (c *copying) part(name string, first, last engine.Seq) error {
-	for _, there := range c.there {
-		if there == name {
+	h := journalOf(c.h.dir)
+	if slices.Contains(c.there, name) {
+		same := c.same(name, first, last)
+		if c.ctx.Err() != nil {
+			return c.ctx.Err()
+		}
+		if same {
 			return nil
 		}
 	}
-	h := journalOf(c.h.dir)
 	var size int64
 	staged, err := store.Stage(c.to, name, func(w io.Writer) error {
 		info, err := writePart(c.ctx, w, c.h.dir.Genesis().Genesis, h, first, last)
@@ -240,6 +374,21 @@ func (c *copying) part(name string, first, last engine.Seq) error {
 		return errors.Join(fmt.Errorf("read archive file back: %w", err), staged.Discard())
 	}
 	return c.commit(name, staged, size)
+}
+
+// same reports whether the file of a name is one of ours that holds the entries from first to last.
+// Where the journal can't be read it is false, and writing the file will say so.
+func (c *copying) same(name string, first, last engine.Seq) bool {
+	open := func() (archiveFile, error) { return c.to.Open(name) }
+	r, err := openPart(name, open)
+	if err != nil {
+		return false
+	}
+	ours := r.Info().Version > 0 && r.Info().First == first && r.Info().Last == last
+	if err := r.Close(); err != nil || !ours {
+		return false
+	}
+	return comparePart(c.ctx, name, open, journalOf(c.h.dir), first, last) == nil
 }
 
 // tidy removes archive files of an earlier call whose rows other files hold now.

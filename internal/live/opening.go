@@ -14,6 +14,9 @@ import (
 	"billctl/internal/store"
 )
 
+// hintOpening is the way out where an opening is not what it says.
+const hintOpening = "restore the opening from a copy, or replay without it from the first entry"
+
 // restoreOpening brings new shards to the state of an opening, and has the prover wait for the seal
 // that speaks of it.
 func (st *State) restoreOpening(o *Opening) error {
@@ -25,7 +28,7 @@ func (st *State) restoreOpening(o *Opening) error {
 	bad := func(reason string) error {
 		return &formats.FileError{
 			Name: o.Name, Group: -1, Row: -1, Reason: reason,
-			Hint: "restore the opening from a copy, or replay without it from the first entry",
+			Hint: hintOpening,
 		}
 	}
 	first := true
@@ -63,7 +66,79 @@ func (st *State) restoreOpening(o *Opening) error {
 	if billing != o.Billing || journal != o.Sealed {
 		return bad("its state does not have the digests that it says")
 	}
+	if reason := o.unlike(st.prover.view); reason != "" {
+		return bad(reason)
+	}
 	return nil
+}
+
+// unlike says what an opening says of itself that its state does not bear out; "" if nothing.
+// Neither is in the digests of a seal: who forged it could give a state another month.
+func (o *Opening) unlike(v *engine.View) string {
+	at := v.Standing()
+	switch month := monthText(newest(v)); {
+	case o.Month != month:
+		return fmt.Sprintf("it says that it is of %s, its usage has come to %s", o.Month, month)
+	case o.At != at.At:
+		return fmt.Sprintf("it says that it is of %s, its state is of %s", o.At, at.At)
+	case o.Before != at.LastSeal:
+		return "it names another seal before it than its state does"
+	}
+	return ""
+}
+
+// UnconfirmedError says that no seal of the history speaks of an opening, or none yet.
+type UnconfirmedError struct{ Opening *Opening }
+
+func (e *UnconfirmedError) Error() string { return e.archive().Error() }
+
+// Unwrap returns the *ArchiveError that it is.
+func (e *UnconfirmedError) Unwrap() error { return e.archive() }
+
+func (e *UnconfirmedError) archive() *ArchiveError {
+	return &ArchiveError{
+		Name:   e.Opening.Name,
+		Reason: fmt.Sprintf("no seal behind it yet confirms it (position %d)", e.Opening.Seq),
+		Hint: "of a state, the next run writes one; of archive files, name those behind the opening " +
+			"as well",
+	}
+}
+
+// confirmOpening compares an opening with the first seal behind it, which must be that of its mark.
+// Without one it is an *UnconfirmedError.
+func confirmOpening(h *History, o *Opening) error {
+	r := h.Read(o.Seq + 1)
+	defer r.Close() // read only
+	for {
+		e, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return &UnconfirmedError{o}
+		}
+		if err != nil {
+			return err
+		}
+		s, ok := e.Body.(*engine.Seal)
+		if !ok {
+			continue
+		}
+		what := ""
+		switch {
+		case s.Of != o.Seq:
+			what = fmt.Sprintf("speaks of the mark at %d, not of position %d", s.Of, o.Seq)
+		case s.Billing != o.Billing:
+			what = "has another billing digest"
+		case s.Journal != o.Sealed:
+			what = "has another journal digest"
+		case s.Before != o.Before:
+			what = "follows another seal"
+		default:
+			return nil
+		}
+		return &formats.FileError{
+			Name: o.Name, Group: -1, Row: -1,
+			Reason: fmt.Sprintf("the seal behind it, at %d, %s", e.Seq, what), Hint: hintOpening,
+		}
+	}
 }
 
 // restoreRecord takes one record of a state; the first holds the globals.

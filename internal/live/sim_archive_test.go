@@ -89,6 +89,9 @@ func archiveOf(fs store.FS) (*History, error) {
 	}
 	h := &History{name: "."}
 	for _, name := range names {
+		if name == copyLock {
+			continue
+		}
 		err := h.add(name, name, func() (archiveFile, error) { return fs.Open(name) })
 		if err != nil {
 			return nil, err
