@@ -29,7 +29,7 @@ func archivedState(t *testing.T) *fixtures.SimFS {
 	if err == nil {
 		err = dir.Close()
 	}
-	for day := 2; day < 7 && err == nil; day++ {
+	for day := 2; day < 5 && err == nil; day++ {
 		err = archivedRun(fs, day, true, nil)
 	}
 	if err != nil {
@@ -198,7 +198,7 @@ func TestTrimNeedsDurableNames(t *testing.T) {
 	for _, dies := range []bool{false, true} {
 		for n := 1; n <= calm.Ops(); n++ {
 			// What gives and takes names, and some of the rest.
-			if op := calm.Trace()[n-1]; n%10 != 0 && !strings.HasPrefix(op, "rename") &&
+			if op := calm.Trace()[n-1]; n%40 != 0 && !strings.HasPrefix(op, "rename") &&
 				!strings.HasPrefix(op, "syncdir") && !strings.HasPrefix(op, "remove") {
 				continue
 			}

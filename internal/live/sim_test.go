@@ -20,7 +20,7 @@ import (
 )
 
 var (
-	simSeeds = flag.Int("sim.seeds", 40, "simulations of TestSim; negative: no end")
+	simSeeds = flag.Int("sim.seeds", 8, "simulations of TestSim; negative: no end")
 	simFirst = flag.Uint64("sim.first", 1, "the seed of the first simulation")
 )
 
