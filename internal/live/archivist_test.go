@@ -197,8 +197,8 @@ func TestTrimNeedsDurableNames(t *testing.T) {
 	points := 0
 	for _, dies := range []bool{false, true} {
 		for n := 1; n <= calm.Ops(); n++ {
-			// What gives and takes names, and some of the rest.
-			if op := calm.Trace()[n-1]; n%40 != 0 && !strings.HasPrefix(op, "rename") &&
+			// What gives and takes names.
+			if op := calm.Trace()[n-1]; !strings.HasPrefix(op, "rename") &&
 				!strings.HasPrefix(op, "syncdir") && !strings.HasPrefix(op, "remove") {
 				continue
 			}
