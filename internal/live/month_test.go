@@ -12,17 +12,25 @@ import (
 // replay begins further back where it can, and says so.
 func TestMonthLate(t *testing.T) {
 	_, archive := monthsState(t)
+	var may engine.Seq
 	open := func() *History {
 		h, err := OpenArchive([]string{archive})
 		if err != nil || len(h.openings) != 3 {
 			t.Fatalf("%d openings: %v", len(h.openings), err)
 		}
+		may = h.openings[2].Seq
 		h.openings[2].Month = "2026-03" // it is May's: March has closed
 		return h
 	}
 	documents := func(h *History, m *MonthReplay) (n int) {
+		opening := m.Opening
+		if opening != nil && opening.Month == "2026-03" && opening.Seq == may {
+			// The file itself says May, and a replay looks at that.
+			opening = new(*opening)
+			opening.Month = "2026-05"
+		}
 		_, err := Replay(t.Context(), h, ReplayOptions{
-			Opening: m.Opening, Until: m.Until,
+			Opening: opening, Until: m.Until,
 			Emit: func(_ *engine.Entry, inv *engine.Invoice) error {
 				if m.Has(inv.StartDate) && strings.HasSuffix(formats.InvoiceKey(inv), "/period") {
 					n++
