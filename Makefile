@@ -7,6 +7,7 @@ SHELL := /bin/bash
 
 FUZZTIME ?= 20s
 SEEDS ?= 5000
+LAWS ?= 20
 EVENTS ?= 1000000
 TIMES ?= 20
 BENCHTIME ?= 1s
@@ -44,12 +45,15 @@ fuzz:
 		done; \
 	done
 
-# The three laws, the oracle, and the months of awkward zones, with the number of their cases.
+# The three laws, the oracle, and the months of all zones, with the number of their cases: LAWS times
+# as many random logs of each law, and of archives half as many, as the tests of a change take.
 laws:
-	@go test -v -run 'TestSameJournalSameBytes|TestEveryKillPoint|TestUsageInTime|TestUsageLate|TestPreviewIsFinal|TestOpenPeriodsAgree|TestConservation' ./internal/live
+	@go test -v -run 'TestSameJournalSameBytes|TestEveryKillPoint|TestUsageInTime|TestUsageLate|TestPreviewIsFinal|TestOpenPeriodsAgree|TestConservation|TestWhatIfRandom|TestExplainAll|TestTrimNeedsDurableNames' \
+		-timeout 2h ./internal/live -law.times $(LAWS)
 	@go test -v -run 'TestEngineAgrees|TestRandomCasesCover' ./fixtures
 	@go test -v -run 'TestRestoreAndShards|TestArrivalOrder|TestApplyInSteps' ./engine
 	@go test -v -run 'TestMonthsOf|TestDaysOfAwkwardZones' ./formats
+	@go test -run 'TestArchive' -timeout 2h ./formats -archive.times $$(( ($(LAWS) + 1) / 2 ))
 
 # SEEDS simulations of the whole process and its archive, of followed files, and of restarts and
 # shards. A failure prints its seed and the command that repeats it.
@@ -67,8 +71,10 @@ kill:
 bench:
 	@go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
 
-# Writes the golden files anew. Read the difference before you commit it.
+# Writes the golden files anew, and the golden journal of the ruleset that is not released yet; those
+# of released ones are frozen. Read the difference before you commit it.
 golden:
+	@echo ./internal/live; go test ./internal/live -run TestGoldenWrite -golden
 	@for package in $$(grep -l --include='*_test.go' -r '"update"' . | xargs -n1 dirname | sort -u); do \
 		echo "$$package"; go test $$package -update; \
 	done

@@ -30,7 +30,7 @@ type freshKeys struct{}
 
 func (freshKeys) Admit(_ []engine.Key, verdicts []engine.Verdict) { clear(verdicts) }
 func (freshKeys) Forget(engine.Day)                               {}
-func (freshKeys) Has(uint64, uint64) bool                         { return false }
+func (freshKeys) Find(_, _ uint64) (engine.Key, bool)             { return engine.Key{}, false }
 
 // journal applies bodies to an engine, as the sequencer does.
 type journal struct {

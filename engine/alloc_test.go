@@ -12,7 +12,7 @@ type freshKeys struct{}
 
 func (freshKeys) Admit(_ []Key, verdicts []Verdict) { clear(verdicts) }
 func (freshKeys) Forget(Day)                        {}
-func (freshKeys) Has(uint64, uint64) bool           { return false }
+func (freshKeys) Find(_, _ uint64) (Key, bool)      { return Key{}, false }
 
 const steadyRows = 10_000
 

@@ -15,6 +15,8 @@ type bound struct {
 	filters []boundFilter
 	number  *Column
 	texts   []numeral // of a text column, by dictionary index: numeric strings are numbers
+	always  bool      // every row has the number every
+	every   numeral
 	text    *Column
 	wide    *Column
 	flag    *Column
@@ -87,18 +89,54 @@ func (e *Engine) boundMeter(b *Batch, index int32) int32 {
 	for i := range m.GroupBy {
 		o.dims = append(o.dims, e.bindDim(b, m.GroupBy[i].Path))
 	}
-	if m.Aggregate != Count {
-		o.text, o.wide, o.number, o.flag = columnsOf(b, m.Value)
-		if o.text != nil {
-			o.texts = make([]numeral, len(o.text.Text.Values))
-			for i, s := range o.text.Text.Values {
-				o.texts[i] = readNumeral(s)
-			}
-		}
-	}
+	o.bindValue(b)
 	e.bounds = append(e.bounds, o)
 	e.boundOf[index] = int32(len(e.bounds) - 1)
 	return e.boundOf[index]
+}
+
+// bindValue ties the meter to what it reads of each row.
+func (m *bound) bindValue(b *Batch) {
+	switch {
+	case m.meter.Aggregate == Count:
+		m.always = true
+		return
+	case m.meter.Constant != nil && m.meter.Aggregate != Unique:
+		m.always, m.every = true, m.meter.rounded(*m.meter.Constant)
+		return
+	}
+	m.text, m.wide, m.number, m.flag = columnsOf(b, m.meter.Value)
+	if m.text == nil || m.meter.Aggregate == Unique {
+		return
+	}
+	m.texts = make([]numeral, len(m.text.Text.Values))
+	for i, s := range m.text.Text.Values {
+		n := readNumeral(s)
+		if n.reason == Accepted {
+			n = m.meter.rounded(n.value)
+		}
+		m.texts[i] = n
+	}
+}
+
+// rounded returns the number of a row as the meter counts it.
+func (m *Meter) rounded(v decimal.Decimal) numeral {
+	if m.RoundEach == nil {
+		return numeral{value: v}
+	}
+	var ok bool
+	switch m.RoundEach.Round {
+	case RoundUp:
+		v, ok = v.CeilTo(m.RoundEach.To)
+	case RoundDown:
+		v, ok = v.FloorTo(m.RoundEach.To)
+	default:
+		v, ok = v.NearestTo(m.RoundEach.To)
+	}
+	if !ok {
+		return numeral{reason: ReasonOverflow}
+	}
+	return numeral{value: v}
 }
 
 func readNumeral(s string) numeral {
@@ -138,12 +176,21 @@ func columnsOf(b *Batch, path string) (text, wide, number, flag *Column) {
 	return text, wide, number, flag
 }
 
-// value returns the number that the row adds to the meter.
+// value returns the number that the row adds to the meter; of Unique, whether it has a value.
 func (m *bound) value(row int) (decimal.Decimal, Reason) {
 	switch {
-	case m.meter.Aggregate == Count:
+	case m.always:
+		return m.every.value, m.every.reason
+	case m.meter.Aggregate == Unique:
+		if !m.hasScalar(row) {
+			return decimal.Decimal{}, ReasonBadValue
+		}
 		return decimal.Decimal{}, Accepted
 	case m.number != nil && m.number.Present.Has(row):
+		if m.meter.RoundEach != nil {
+			n := m.meter.rounded(m.number.Numbers[row])
+			return n.value, n.reason
+		}
 		return m.number.Numbers[row], Accepted
 	case m.text != nil && m.text.Text.Index[row] != Absent:
 		n := &m.texts[m.text.Text.Index[row]]
@@ -152,6 +199,29 @@ func (m *bound) value(row int) (decimal.Decimal, Reason) {
 		return decimal.Decimal{}, ReasonOverflow
 	}
 	return decimal.Decimal{}, ReasonBadValue
+}
+
+// hasScalar reports whether the row has a value of any kind at the meter's path.
+func (m *bound) hasScalar(row int) bool {
+	return m.text != nil && m.text.Text.Index[row] != Absent ||
+		m.number != nil && m.number.Present.Has(row) ||
+		m.flag != nil && m.flag.Present.Has(row) ||
+		m.wide != nil && m.wide.Text.Index[row] != Absent
+}
+
+// scalar returns the text of the row's value, as values of dimensions are written.
+func (m *bound) scalar(row int) string {
+	switch {
+	case m.text != nil && m.text.Text.Index[row] != Absent:
+		return m.text.Text.Values[m.text.Text.Index[row]]
+	case m.number != nil && m.number.Present.Has(row):
+		return m.number.Numbers[row].String()
+	case m.flag != nil && m.flag.Present.Has(row):
+		return [2]string{"false", "true"}[one(m.flag.Bools.Has(row))]
+	case m.wide != nil && m.wide.Text.Index[row] != Absent:
+		return m.wide.Text.Values[m.wide.Text.Index[row]]
+	}
+	panic("BUG: a row without a value counts")
 }
 
 // passes reports whether the row is one of those that the meter counts.

@@ -35,18 +35,13 @@ func (z *Zone) Validate() error {
 	return nil
 }
 
-// Month returns the calendar month [start, end) of the zone that holds t. The end of a month is
-// the start of the next, so every instant is in exactly one. t is in [MinTime, MaxTime).
+// Month returns the calendar month [start, end) of the zone that holds t: the Period of that
+// length and anchor. t is in [MinTime, MaxTime).
 //
 // Where clocks go back across midnight of the 1st, the new month has begun although clocks show
 // the last day of the old one again (docs/semantics.md, "Periods").
 func (z *Zone) Month(t Micros) (start, end Micros) {
-	year, month, _ := z.Date(t)
-	start = z.monthStart(year, month)
-	if month == 12 {
-		return start, z.monthStart(year+1, 1)
-	}
-	return start, z.monthStart(year, month+1)
+	return z.Period(Month, CalendarAnchor, 0, t)
 }
 
 // Date returns the local calendar day that holds t: days are half-open, from StartOfDay to the
@@ -63,10 +58,6 @@ func (z *Zone) Date(t Micros) (year, month, day int) {
 func (z *Zone) StartOfDay(year, month, day int) Micros {
 	return Micros(z.startOfDay(daysOf(civil{year, month, day}))) * Second
 }
-
-// monthStart returns where the month begins: the earliest instant whose local time is at or after
-// midnight of the 1st.
-func (z *Zone) monthStart(year, month int) Micros { return z.StartOfDay(year, month, 1) }
 
 // days returns how many local days begin after from and not after to. So days over adjacent
 // intervals add up, and a month has as many as the calendar says.

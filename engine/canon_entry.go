@@ -31,6 +31,8 @@ func AppendEntry(b []byte, e *Entry) []byte {
 		b = appendChange(b, v)
 	case *Credit:
 		b = appendCredit(b, v)
+	case *Void:
+		b = appendVoid(b, v)
 	case *Watermark:
 		b = appendInt(b, int64(v.W))
 	case *Close:
@@ -81,9 +83,15 @@ func readBody(r *reader, kind entryKind) Body {
 	case kindZone:
 		return readZone(r)
 	case kindChange:
-		return readChange(r)
+		return readChange(r, false)
+	case kindWide:
+		return readChange(r, true)
 	case kindCredit:
-		return readCredit(r)
+		return readCredit(r, false)
+	case kindGrant:
+		return readCredit(r, true)
+	case kindVoid:
+		return readVoid(r)
 	case kindWatermark:
 		return &Watermark{W: r.micros()}
 	case kindClose:
@@ -155,12 +163,37 @@ func readZone(r *reader) *Zone {
 
 func appendCredit(b []byte, c *Credit) []byte {
 	b = appendString(appendString(appendString(b, c.ID), c.Account), c.Currency)
-	return appendString(appendString(appendAmount(b, c.Amount), c.Actor), c.Reason)
+	b = appendString(appendString(appendAmount(b, c.Amount), c.Actor), c.Reason)
+	if c.kind() == kindGrant {
+		b = appendUint(appendInt(b, int64(c.Expires)), uint64(c.Priority))
+	}
+	return b
 }
 
-func readCredit(r *reader) *Credit {
-	return &Credit{
+func readCredit(r *reader, wide bool) *Credit {
+	c := &Credit{
 		ID: r.string(), Account: r.string(), Currency: r.string(), Amount: r.amount(),
 		Actor: r.string(), Reason: r.string(),
 	}
+	if wide {
+		c.Expires, c.Priority = r.micros(), int(r.upTo(MaxPriority, "priority"))
+	}
+	r.more(wide, c.kind() == kindGrant)
+	return c
+}
+
+func appendVoid(b []byte, v *Void) []byte {
+	b = appendBatch(appendUint(b, uint64(v.Of)), v.Row)
+	b = appendOptional(b, v.Amend, appendBatch)
+	return appendString(appendString(b, v.Actor), v.Reason)
+}
+
+func readVoid(r *reader) *Void {
+	v := &Void{Of: Seq(r.uint()), Row: readBatch(r)}
+	v.Amend = readOptional(r, func(r *reader) Batch { return *readBatch(r) })
+	v.Actor, v.Reason = r.string(), r.string()
+	if r.err == nil && (v.Row.Len != 1 || v.Amend != nil && v.Amend.Len != 1) {
+		r.fail("a void of other than one row")
+	}
+	return v
 }

@@ -2,7 +2,8 @@ package engine
 
 // AppendInvoice appends the canonical bytes of an invoice, which the billing digest covers.
 func AppendInvoice(b []byte, v *Invoice) []byte {
-	b = append(b, byte(v.Kind))
+	more := len(v.Coupons)+len(v.Taxes) > 0
+	b = appendKind(b, byte(v.Kind), more)
 	for _, s := range []string{v.Account, v.AccountName, v.Subscription, v.Plan} {
 		b = appendString(b, s)
 	}
@@ -20,20 +21,38 @@ func AppendInvoice(b []byte, v *Invoice) []byte {
 	b = appendList(b, v.Credits, func(b []byte, c *CreditUse) []byte {
 		return appendAmount(appendString(b, c.ID), c.Amount)
 	})
-	return appendAmount(appendAmount(b, v.Subtotal), v.Total)
+	b = appendAmount(appendAmount(b, v.Subtotal), v.Total)
+	if !more {
+		return b
+	}
+	b = appendList(b, v.Coupons, func(b []byte, c *CouponUse) []byte {
+		return appendAmount(appendString(b, c.ID), c.Amount)
+	})
+	return appendList(b, v.Taxes, func(b []byte, t *TaxUse) []byte {
+		b = appendDecimal(appendString(b, t.Code), t.Percent)
+		return appendAmount(appendAmount(b, t.Base), t.Amount)
+	})
 }
 
 func appendLine(b []byte, l *Line) []byte {
 	b = appendList(appendString(b, l.Price), l.Group, appendGroupValue)
 	b = appendString(appendString(b, l.Meter), l.Unit)
-	b = append(b, byte(l.Model))
+	more := !l.Off.IsZero() || len(l.Coupons) > 0 || l.Trial
+	b = appendKind(b, byte(l.Model), more)
 	b = appendRat(appendRat(appendRat(b, l.Quantity), l.Billable), l.Rated)
 	b = appendRat(append(appendDecimal(b, l.Discount), byte(l.Bound)), l.Exact)
 	b = appendAmount(b, l.Amount)
 	b = appendList(b, l.Tiers, func(b []byte, t *TierUse) []byte {
 		return appendRat(appendRat(appendUint(b, uint64(t.Tier)), t.Quantity), t.Amount)
 	})
-	return appendInt(appendInt(b, int64(l.From)), int64(l.To))
+	b = appendInt(appendInt(b, int64(l.From)), int64(l.To))
+	if !more {
+		return b
+	}
+	b = appendList(appendDecimal(b, l.Off), l.Coupons, func(b []byte, c *CouponOff) []byte {
+		return appendDecimal(appendString(b, c.ID), c.Percent)
+	})
+	return appendBool(b, l.Trial)
 }
 
 func appendGroupValue(b []byte, g *GroupValue) []byte {

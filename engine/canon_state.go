@@ -12,7 +12,7 @@ import (
 // AppendGlobals appends everything that belongs to no account, merged over the shards.
 func (v *View) AppendGlobals(b []byte) []byte {
 	s := v.first()
-	b = v.appendGlobals(b)
+	b = v.appendGlobals(appendBool(b, v.wide()))
 	b = append(b, s.lastSeal[:]...)
 	b = appendList(b, s.zones, func(b []byte, z **Zone) []byte { return appendZone(b, *z) })
 	b = appendList(b, s.meters, func(b []byte, m **Meter) []byte { return appendMeter(b, *m) })
@@ -33,7 +33,7 @@ func (v *View) appendGlobals(b []byte) []byte {
 	b = appendList(b, v.Controls(), func(b []byte, c *Control) []byte {
 		b = appendUint(appendSource(b, &c.Source), c.Read)
 		b = appendInt(b, int64(c.Greatest))
-		for _, n := range c.Counts {
+		for _, n := range c.Counts[:firstReasons] {
 			b = appendUint(b, n)
 		}
 		return b
@@ -44,18 +44,65 @@ func (v *View) appendGlobals(b []byte) []byte {
 		rejected.merge(s.rejected)
 	}
 	b = appendMultiset(b, &rejected)
-	b = appendList(b, v.keyDays(), func(b []byte, d *keyDay) []byte {
-		return appendMultiset(appendInt(b, int64(d.day)), &d.multiset)
-	})
-	return appendList(b, v.Positions(), func(b []byte, p *Position) []byte {
+	b = appendList(b, v.keyDays(), appendKeyDay)
+	b = appendList(b, v.Positions(), func(b []byte, p *Position) []byte {
 		return appendInt(appendString(appendString(b, p.Source), p.Partition), p.Resume)
 	})
+	if v.wide() {
+		b = v.appendWide(b)
+	}
+	return b
 }
 
+// firstReasons is how many reasons ruleset 1 had: their counts stand where they always did.
+const firstReasons = int(ReasonUnknownEvent)
+
+// wide reports whether there is more than ruleset 1 could say.
+func (v *View) wide() bool {
+	if len(v.first().budgets)+len(v.voidedDays()) > 0 {
+		return true
+	}
+	for _, c := range v.Controls() {
+		for _, n := range c.Counts[firstReasons:] {
+			if n > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// appendWide appends what belongs to no account and was not there in ruleset 1.
+func (v *View) appendWide(b []byte) []byte {
+	b = appendList(b, v.first().budgets, appendBudget)
+	b = appendList(b, v.voidedDays(), appendKeyDay)
+	for _, c := range v.Controls() {
+		for _, n := range c.Counts[firstReasons:] {
+			b = appendUint(b, n)
+		}
+	}
+	return b
+}
+
+func appendKeyDay(b []byte, d *keyDay) []byte {
+	return appendMultiset(appendInt(b, int64(d.day)), &d.multiset)
+}
+
+func readKeyDay(r *reader) keyDay { return keyDay{Day(r.int32()), readMultiset(r)} }
+
 func (v *View) keyDays() []keyDay {
+	return v.mergeDays(func(s *state) []keyDay { return s.keyDays })
+}
+
+func (v *View) voidedDays() []keyDay {
+	return v.mergeDays(func(s *state) []keyDay { return s.voidDays })
+}
+
+// mergeDays adds up what the shards counted by day.
+func (v *View) mergeDays(of func(*state) []keyDay) []keyDay {
 	var all []keyDay
 	for _, s := range v.shards {
-		for _, d := range s.keyDays {
+		for _, d := range of(s) {
 			i := slices.IndexFunc(all, func(o keyDay) bool { return o.day == d.day })
 			if i < 0 {
 				all = append(all, d)
@@ -77,6 +124,7 @@ func readMultiset(r *reader) multiset { return multiset{r.uint(), r.uint(), r.ui
 // RestoreGlobals reads what AppendGlobals wrote into a new engine. Shard 0 takes the counts.
 func (e *Engine) RestoreGlobals(b []byte) error {
 	r := newReader(b)
+	wide := r.bool()
 	e.seq, e.at = Seq(r.uint()), r.micros()
 	e.watermark, e.floor = r.micros(), r.micros()
 	e.frozen, e.ruleset = r.bool(), uint16(r.upTo(1<<16-1, "ruleset"))
@@ -90,21 +138,22 @@ func (e *Engine) RestoreGlobals(b []byte) error {
 	e.defaults = readList(r, 3, func(r *reader) defaultRule {
 		return defaultRule{Default{r.string(), r.string()}, r.bool()}
 	})
-	e.sources = readList(r, 6+NumReasons, func(r *reader) source {
+	e.sources = readList(r, 6+firstReasons, func(r *reader) source {
 		s := source{Source: *readSource(r), read: r.uint(), greatest: r.micros()}
-		for i := range s.counts {
+		for i := range firstReasons {
 			s.counts[i] = r.uint()
 		}
 		return s
 	})
 	e.files = readList(r, 32, (*reader).digest)
 	e.rejected = readMultiset(r)
-	e.keyDays = readList(r, 4, func(r *reader) keyDay {
-		return keyDay{Day(r.int32()), readMultiset(r)}
-	})
+	e.keyDays = readList(r, 4, readKeyDay)
 	e.positions = readList(r, 3, func(r *reader) Position {
 		return Position{r.string(), r.string(), r.int()}
 	})
+	if wide {
+		e.readWide(r)
+	}
 	e.lastSeal = r.digest()
 	e.zones = readList(r, 3, func(r *reader) *Zone { return readZone(r) })
 	e.meters = readList(r, 7, func(r *reader) *Meter { m := readMeter(r); return &m })
@@ -112,18 +161,30 @@ func (e *Engine) RestoreGlobals(b []byte) error {
 		for i := range p.Prices {
 			if m := p.Prices[i].Meter; m != "" && e.meterIndex(m) < 0 {
 				r.fail("price without its meter")
+				return r.err
 			}
 		}
 		e.plans = append(e.plans, &p)
 		e.base = append(e.base, e.addTerms(e.makeTerms(&p, nil)))
 	}
 	if e.shard != 0 {
-		e.rejected, e.keyDays, e.positions = multiset{}, nil, nil
+		e.rejected, e.keyDays, e.positions, e.voidDays = multiset{}, nil, nil, nil
 		for i := range e.sources {
 			e.sources[i].read, e.sources[i].counts = 0, [NumReasons]uint64{}
 		}
 	}
 	return r.end()
+}
+
+// readWide reads what appendWide wrote. Sources stand by name, as Controls gave them.
+func (e *Engine) readWide(r *reader) {
+	e.budgets = readList(r, 22, readBudget)
+	e.voidDays = readList(r, 4, readKeyDay)
+	for i := range e.sources {
+		for n := firstReasons; n < NumReasons; n++ {
+			e.sources[i].counts[n] = r.uint()
+		}
+	}
 }
 
 // EachAccount calls f with the canonical bytes of every account, which f must not keep. It stops at
@@ -150,16 +211,43 @@ func (s *state) appendAccount(b []byte, index int32) []byte {
 		b = appendInt(appendInt(appendString(b, o.subject), int64(o.from)), int64(o.to))
 		return appendBool(b, o.used)
 	})
-	b = appendList(b, a.credits, appendCreditLeft)
+	b = appendList(b, a.credits, func(b []byte, c *credit) []byte {
+		return appendAmount(appendCredit(appendBool(b, c.kind() == kindGrant), &c.Credit), c.left)
+	})
+	b = appendList(appendList(b, a.coupons, appendCoupon), a.taxes, appendTaxes)
+	b = appendBool(appendList(appendList(b, a.voided, appendVoided), a.fired, appendFired), a.touched)
 	return appendList(b, a.subs, func(b []byte, i *int32) []byte { return s.appendSub(b, *i) })
+}
+
+func appendVoided(b []byte, m *voided) []byte {
+	b = appendUint(appendUint(appendUint(b, m.hi), m.lo), m.digest)
+	return appendBool(appendInt(appendInt(b, int64(m.day)), int64(m.last)), m.gone)
+}
+
+func readVoided(r *reader) voided {
+	return voided{
+		hi: r.uint(), lo: r.uint(), digest: r.uint(), day: Day(r.int32()), last: Day(r.int32()),
+		gone: r.bool(),
+	}
+}
+
+func appendFired(b []byte, f *fired) []byte {
+	b = appendString(appendString(b, f.budget), f.sub)
+	return appendDecimal(appendInt(b, int64(f.start)), f.percent)
+}
+
+func readFired(r *reader) fired {
+	return fired{budget: r.string(), sub: r.string(), start: r.micros(), percent: r.decimal()}
 }
 
 func (s *state) appendSub(b []byte, index int32) []byte {
 	t := s.subs.at(index)
 	b = appendSubscription(b, &t.Subscription)
+	b = appendUint(b, uint64(t.since))
 	b = appendBool(appendBool(appendBool(b, t.auto), t.started), t.corrected)
 	b = appendList(appendInt(b, int64(t.next)), t.paid, appendBooked)
 	b = append(appendUint(b, uint64(t.issued)), t.history[:]...)
+	b = s.appendLevels(b, t.levels)
 	var periods []int32
 	for p := t.newest; p >= 0; p = s.periods.at(p).older {
 		periods = append(periods, p)
@@ -175,7 +263,9 @@ func (s *state) appendPeriod(b []byte, index int32) []byte {
 	b = appendUint(appendInt(b, int64(p.closedAt)), p.rows)
 	b = appendBool(b, p.dirty)
 	b = appendList(b, p.booked, appendBooked)
-	return appendList(b, s.usage(index), appendUsage)
+	return appendList(b, s.folds(index, s.terms[p.terms], nil), func(b []byte, u *Usage) []byte {
+		return appendList(appendTally(b, u), u.Fold.Samples, appendSample)
+	})
 }
 
 func appendBooked(b []byte, o *booked) []byte {
@@ -217,8 +307,14 @@ func (e *Engine) RestoreAccount(record []byte) error {
 	if !mine {
 		return r.err
 	}
-	credits := readList(r, 37, func(r *reader) credit { return credit{*readCredit(r), r.amount()} })
-	e.accounts.mut(index).credits = credits
+	m := e.accounts.mut(index)
+	m.credits = readList(r, 38, readCreditLeft)
+	m.coupons, m.taxes = readList(r, 38, readCoupon), readList(r, 4, readTaxes)
+	m.voided, m.fired = readList(r, 6, readVoided), readList(r, 19, readFired)
+	if r.bool() {
+		m.touched = true
+		e.spenders = append(e.spenders, index)
+	}
 	var subs []int32
 	for range r.count(42) {
 		subs = append(subs, e.restoreSub(r, index))
@@ -227,14 +323,22 @@ func (e *Engine) RestoreAccount(record []byte) error {
 	return r.end()
 }
 
+func readCreditLeft(r *reader) credit {
+	return credit{*readCredit(r, r.bool()), r.amount()}
+}
+
 func (e *Engine) restoreSub(r *reader, account int32) int32 {
 	t := sub{
-		Subscription: readSubscription(r), account: account, auto: r.bool(), started: r.bool(),
-		corrected: r.bool(), next: r.micros(), paid: readList(r, 35, readBooked),
-		issued: uint32(r.uint()), history: r.digest(), newest: -1,
+		Subscription: readSubscription(r), account: account, since: Seq(r.uint()),
+		auto: r.bool(), started: r.bool(), corrected: r.bool(), next: r.micros(),
+		paid:   readList(r, 35, readBooked),
+		issued: uint32(r.uint()), history: r.digest(), levels: e.readLevels(r), newest: -1,
 	}
 	if r.err == nil && e.planFor(&t.Subscription, Always) < 0 {
 		r.fail("plan")
+	}
+	if r.err == nil {
+		e.setPeriods(&t)
 	}
 	index := e.subs.add(t)
 	for range r.count(8) {
@@ -265,23 +369,46 @@ func (e *Engine) restorePeriod(r *reader, index int32) {
 }
 
 func (e *Engine) restoreSeries(r *reader, p int32) {
-	meter := e.meterIndex(r.string())
-	group := readList(r, 3, readGroupValue)
-	fold := Fold{Rows: r.uint(), Value: r.sum()}
+	meter, group := e.readSeriesName(r)
+	t := tally{Rows: r.uint(), Value: r.sum()}
+	samples := readList(r, 27, readSample)
 	if r.err != nil {
 		return
 	}
-	if meter < 0 || len(group) != len(e.meters[meter].GroupBy) {
-		r.fail("meter")
+	i := e.seriesOf(p, meter, group)
+	s := e.series.mut(i)
+	if s.Rows > 0 || s.keep == keepNothing && len(samples) > 0 {
+		r.fail("samples")
 		return
 	}
-	ids := make([]uint32, len(group))
-	for i, g := range group {
+	s.tally = t
+	for _, x := range samples {
+		e.remember(i, e.meters[meter], x)
+	}
+}
+
+// readSeriesName reads a meter and the values of a group.
+func (e *Engine) readSeriesName(r *reader) (meter, group int32) {
+	meter = e.meterIndex(r.string())
+	values := readList(r, 3, readGroupValue)
+	if r.err != nil {
+		return -1, 0
+	}
+	if meter < 0 || len(values) != len(e.meters[meter].GroupBy) {
+		r.fail("meter")
+		return -1, 0
+	}
+	ids := make([]uint32, len(values))
+	for i, g := range values {
 		if !g.Absent {
 			ids[i] = e.value(g.Value)
 		}
 	}
-	e.series.mut(e.seriesOf(p, meter, e.group(ids))).fold = fold
+	return meter, e.group(ids)
+}
+
+func readSample(r *reader) Sample {
+	return Sample{Time: r.micros(), Text: r.string(), Value: r.sum(), Rows: r.uint()}
 }
 
 // RestoreDone ends a restore: what waits for the watermark waits again.

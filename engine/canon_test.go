@@ -32,7 +32,7 @@ func TestEntryRoundTrip(t *testing.T) {
 			t.Fatalf("seed %d: %T has other bytes after a decode", seed, e.Body)
 		}
 	}
-	if len(kinds) != int(kindSeal) {
+	if len(kinds) != int(kindVoid) {
 		t.Errorf("kinds: %v", kinds)
 	}
 }
@@ -228,7 +228,7 @@ type entryMaker struct{ *rand.Rand }
 
 func randomEntry(seed uint64) *Entry {
 	g := entryMaker{rand.New(rand.NewPCG(seed, 17))}
-	return &Entry{Seq: Seq(g.Uint64N(1 << 50)), At: g.micros(), Body: g.body(entryKind(1 + seed%13))}
+	return &Entry{Seq: Seq(g.Uint64N(1 << 50)), At: g.micros(), Body: g.body(entryKind(1 + seed%16))}
 }
 
 func (g entryMaker) body(kind entryKind) Body {
@@ -250,7 +250,20 @@ func (g entryMaker) body(kind entryKind) Body {
 	case kindChange:
 		return g.change()
 	case kindCredit:
-		return &Credit{g.text(), g.text(), g.text(), g.amount(), g.text(), g.text()}
+		return &Credit{g.text(), g.text(), g.text(), g.amount(), g.text(), g.text(), 0, 0}
+	case kindGrant:
+		return &Credit{
+			g.text(), g.text(), g.text(), g.amount(), g.text(), g.text(), g.micros(),
+			1 + g.IntN(MaxPriority),
+		}
+	case kindWide:
+		return g.wideChange()
+	case kindVoid:
+		v := &Void{Of: Seq(g.Uint64() >> 8), Row: g.row(), Actor: g.text(), Reason: g.text()}
+		if g.yes() {
+			v.Amend = g.row()
+		}
+		return v
 	case kindWatermark:
 		return &Watermark{g.micros()}
 	case kindClose:
@@ -332,19 +345,49 @@ func (g entryMaker) change() *Change {
 	}
 }
 
+func (g entryMaker) wideChange() *Change {
+	c := g.change()
+	c.Coupons = few(g, func() Coupon {
+		return Coupon{
+			g.text(), g.text(), g.text(), g.decimal(), g.decimal(), g.text(), g.micros(), g.IntN(99),
+		}
+	})
+	c.Taxes = few(g, func() AccountTaxes {
+		return AccountTaxes{g.text(), g.day(), g.yes(), few(g, func() TaxRate {
+			return TaxRate{g.text(), g.decimal()}
+		})}
+	})
+	c.Budgets = append(few(g, g.budget), g.budget())
+	return c
+}
+
+func (g entryMaker) budget() Budget {
+	return Budget{
+		g.text(), g.text(), g.text(), g.text(), g.text(), g.decimal(), few(g, g.decimal),
+	}
+}
+
 func (g entryMaker) meter() Meter {
-	return Meter{
-		Key: g.text(), Event: g.text(), Aggregate: Aggregate(1 + g.IntN(int(Most))), Value: g.text(),
+	m := Meter{
+		Key: g.text(), Event: g.text(), Aggregate: Aggregate(1 + g.IntN(int(Percentile))),
+		Value:   g.text(),
 		GroupBy: few(g, func() Dimension { return Dimension{g.text(), g.text()} }),
 		Where:   few(g, func() Filter { return Filter{g.text(), few(g, g.text)} }), Unit: g.text(),
 	}
+	if d := g.decimal(); g.yes() {
+		m.Constant, m.RoundEach = &d, &RoundEach{g.decimal(), ConvertRound(g.IntN(4))}
+		m.Percent, m.Window, m.Of = g.decimal(), g.micros(), Aggregate(g.IntN(10))
+		m.Per, m.Correctable = g.micros(), g.yes()
+	}
+	return m
 }
 
 func (g entryMaker) plan() Plan {
 	return Plan{
-		g.text(), 1 + g.IntN(1000), g.day(), g.text(), g.IntN(5), Month,
+		g.text(), 1 + g.IntN(1000), g.day(), g.text(), g.IntN(5),
+		Interval(1 + g.IntN(int(Year))), Anchor(g.IntN(int(StartAnchor) + 1)),
 		[]decimal.Rounding{decimal.HalfAway, decimal.HalfEven}[g.IntN(2)],
-		few(g, func() Price { return g.price(Model(1 + g.IntN(int(Package)))) }),
+		few(g, func() Price { return g.price(Model(1 + g.IntN(int(Dynamic)))) }),
 	}
 }
 
@@ -367,6 +410,14 @@ func (g entryMaker) price(model Model) Price {
 	if d := g.decimal(); g.yes() {
 		p.Maximum = &d
 	}
+	if d := g.decimal(); g.yes() {
+		p.Rate, p.Fixed, p.FreeEvents, p.FreeAmount = g.decimal(), g.decimal(), g.Int64(), g.decimal()
+		p.MinEach, p.MaxEach, p.Multiplier, p.Off = &d, &d, g.decimal(), g.decimal()
+		p.Commitment = &Commitment{g.decimal(), g.decimal()}
+		p.Matrix = &Matrix{few(g, g.text), few(g, func() MatrixRow {
+			return MatrixRow{few(g, g.text), g.decimal()}
+		})}
+	}
 	return p
 }
 
@@ -377,8 +428,8 @@ func (g entryMaker) ownership() Ownership {
 func (g entryMaker) subscription() Subscription {
 	return Subscription{
 		g.text(), g.text(), g.IntN(9), g.micros(), g.micros(), few(g, func() Override {
-			return Override{g.text(), PriceFields(g.IntN(512)), g.price(Model(g.IntN(6)))}
-		}),
+			return Override{g.text(), PriceFields(g.Uint32()), g.price(Model(g.IntN(10)))}
+		}), Micros(g.IntN(2) * g.IntN(1<<40)),
 	}
 }
 
@@ -395,7 +446,12 @@ func emptyBatch(rows int) *Batch {
 
 // batch fills the columns of 0 to 150 rows, some of which are malformed.
 func (g entryMaker) batch() *Batch {
-	rows := []int{0, 1, 3, 64, 65, g.IntN(150)}[g.IntN(6)]
+	return g.batchOf([]int{0, 1, 3, 64, 65, g.IntN(150)}[g.IntN(6)])
+}
+
+func (g entryMaker) row() *Batch { return g.batchOf(1) }
+
+func (g entryMaker) batchOf(rows int) *Batch {
 	b := emptyBatch(rows)
 	for row := range rows {
 		b.Digest[row], b.Origin.Offset[row] = g.Uint64(), g.Int64()

@@ -40,7 +40,7 @@ func (v *View) Check(c *Change, at Micros) error {
 			return err
 		}
 	}
-	return nil
+	return k.grants()
 }
 
 type checker struct {
@@ -57,7 +57,7 @@ func (k *checker) meter(m *Meter) error {
 	if old := k.Meter(m.Key); old != nil && !equalCanonical(appendMeter, old, m) {
 		return fmt.Errorf("meter %s exists and never changes", m.Key)
 	}
-	return nil
+	return m.Validate()
 }
 
 func (k *checker) plan(p *Plan) error {
@@ -75,14 +75,46 @@ func (k *checker) plan(p *Plan) error {
 		return err
 	}
 	for i := range p.Prices {
-		m := p.Prices[i].Meter
-		known := m == "" || k.Meter(m) != nil ||
-			slices.ContainsFunc(k.change.Meters, func(n Meter) bool { return n.Key == m })
-		if !known {
-			return fmt.Errorf("plan %s version %d: there is no meter %s", p.Key, p.Version, m)
+		if p.Prices[i].Meter == "" {
+			continue
+		}
+		m := k.meterNamed(p.Prices[i].Meter)
+		if m == nil {
+			return fmt.Errorf("plan %s version %d: there is no meter %s", p.Key, p.Version,
+				p.Prices[i].Meter)
+		}
+		if err := p.Prices[i].fits(m); err != nil {
+			return fmt.Errorf("plan %s version %d, price %s: %w", p.Key, p.Version, p.Prices[i].Key, err)
+		}
+	}
+	return k.siblings(p)
+}
+
+// siblings checks a plan version against the others of the plan.
+func (k *checker) siblings(p *Plan) error {
+	for _, version := range k.PlanVersions(p.Key) {
+		if err := p.follows(k.Plan(p.Key, version)); err != nil {
+			return err
+		}
+	}
+	for i := range k.change.Plans {
+		if o := &k.change.Plans[i]; o.Key == p.Key && o.Version != p.Version {
+			if err := p.follows(o); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// meterNamed returns a meter of the journal or of the change, nil if there is none.
+func (k *checker) meterNamed(key string) *Meter {
+	for i := range k.change.Meters {
+		if k.change.Meters[i].Key == key {
+			return &k.change.Meters[i]
+		}
+	}
+	return k.Meter(key)
 }
 
 // planKnown reports whether a plan, or one version of it, is in the journal or in the change.
@@ -167,6 +199,20 @@ func (k *checker) subscription(account string, old *AccountState, c *Subscriptio
 		case b.From < c.To && c.From < b.To:
 			return fmt.Errorf("%s: it overlaps the one from %s", where, b.From)
 		}
+	}
+	return nil
+}
+
+// follows returns why p can't be a version of the same plan as o: periods and money of a
+// subscription must not depend on which version rates it.
+func (p *Plan) follows(o *Plan) error {
+	switch {
+	case p.Interval != o.Interval || p.Anchor != o.Anchor:
+		return fmt.Errorf("plan %s version %d: its periods differ from those of version %d", p.Key,
+			p.Version, o.Version)
+	case p.Currency != o.Currency || p.Digits != o.Digits:
+		return fmt.Errorf("plan %s version %d: its currency differs from that of version %d", p.Key,
+			p.Version, o.Version)
 	}
 	return nil
 }

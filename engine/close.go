@@ -14,6 +14,7 @@ func (e *Engine) applyWatermark(b *Watermark, fx *Effects) bool {
 		return false
 	}
 	e.watermark = b.W
+	e.alert(fx)
 	if floor := b.W.plus(-e.settings.Horizon); floor > e.floor {
 		e.floor = floor
 		e.forgetKeys(DayOf(max(floor, MinTime)))
@@ -31,6 +32,7 @@ func (e *Engine) applyClose(b *Close, fx *Effects) bool {
 	}
 	// A period that is not over can't close: its terms and usage are still to come.
 	e.closeTo = min(b.T, e.at)
+	e.alert(fx)
 	waiting := e.due.items
 	e.due.items = nil
 	for _, d := range waiting {
@@ -58,12 +60,14 @@ func (e *Engine) await(d due) {
 
 // forgetKeys forgets the keys of days that lie before the floor as a whole.
 func (e *Engine) forgetKeys(d Day) {
+	moved := e.moved(d)
 	e.keys.Forget(d)
 	n := 0
 	for n < len(e.keyDays) && e.keyDays[n].day < d {
 		n++
 	}
 	e.keyDays = slices.Delete(e.keyDays, 0, n)
+	e.forgetVoided(d, moved)
 }
 
 // closeReady issues what is due, at most maxInvoices in one step.
@@ -182,7 +186,7 @@ func (e *Engine) useCredits(index int32, inv *Invoice) {
 }
 
 // dropRetired forgets closed periods that the floor has passed, unless late usage still waits for
-// its adjustment.
+// its adjustment, or the period for its correction.
 func (e *Engine) dropRetired() {
 	var kept []due
 	for len(e.retire.items) > 0 && e.retire.items[0].at <= e.watermark {
@@ -190,7 +194,7 @@ func (e *Engine) dropRetired() {
 		p := e.periods.at(d.sub)
 		switch {
 		case p.sub < 0 || p.end.plus(e.settings.Horizon) != d.at:
-		case p.dirty:
+		case p.dirty, e.awaitsCorrection(d.sub):
 			kept = append(kept, d)
 		default:
 			e.dropPeriod(d.sub)
@@ -199,6 +203,16 @@ func (e *Engine) dropRetired() {
 	for _, d := range kept {
 		e.retire.push(d)
 	}
+}
+
+// awaitsCorrection reports whether the period is the last of a subscription that has ended, and its
+// correction is still to come: that is found by its last period, also where an outage of the
+// sources has put the close so late that the floor has passed the period before.
+func (e *Engine) awaitsCorrection(index int32) bool {
+	p := e.periods.at(index)
+	b := e.subs.at(p.sub)
+	return b.next >= b.To && b.newest == index &&
+		e.watermark < p.closedAt.plus(e.settings.Reopen)
 }
 
 func bookedLines(lines []Line) []booked {

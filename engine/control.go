@@ -73,6 +73,15 @@ func (e *Engine) change(c *Change, fx *Effects) {
 	for i := range c.Accounts {
 		e.changeAccount(&c.Accounts[i], fx)
 	}
+	for i := range c.Coupons {
+		e.addCoupon(&c.Coupons[i], fx)
+	}
+	for i := range c.Taxes {
+		e.setTaxes(&c.Taxes[i], fx)
+	}
+	for i := range c.Budgets {
+		e.setBudget(&c.Budgets[i], fx)
+	}
 }
 
 func (e *Engine) addMeter(m *Meter, fx *Effects) {
@@ -80,6 +89,10 @@ func (e *Engine) addMeter(m *Meter, fx *Effects) {
 		if !equalCanonical(appendMeter, e.meters[i], m) {
 			e.refuseGlobal(fx, "meter %s exists and never changes", m.Key)
 		}
+		return
+	}
+	if err := m.Validate(); err != nil {
+		e.refuseGlobal(fx, "%v", err)
 		return
 	}
 	e.meters = append(e.meters, m)
@@ -96,9 +109,24 @@ func (e *Engine) addPlan(p *Plan, fx *Effects) {
 		e.refuseGlobal(fx, "version %d: %v", p.Version, err)
 		return
 	}
+	for _, o := range e.plans {
+		if err := p.follows(o); o.Key == p.Key && e.ruleset > 1 && err != nil {
+			e.refuseGlobal(fx, "%v", err)
+			return
+		}
+	}
 	for i := range p.Prices {
-		if m := p.Prices[i].Meter; m != "" && e.meterIndex(m) < 0 {
+		m := p.Prices[i].Meter
+		if m == "" {
+			continue
+		}
+		at := e.meterIndex(m)
+		if at < 0 {
 			e.refuseGlobal(fx, "plan %s version %d: no meter %s", p.Key, p.Version, m)
+			return
+		}
+		if err := p.Prices[i].fits(e.meters[at]); err != nil {
+			e.refuseGlobal(fx, "plan %s version %d, price %s: %v", p.Key, p.Version, p.Prices[i].Key, err)
 			return
 		}
 	}
@@ -284,9 +312,15 @@ func (e *Engine) cutOpen(index int32) {
 
 // subscribe adds a subscription to an account of this shard.
 func (e *Engine) subscribe(index int32, c Subscription, auto bool) {
-	i := e.subs.add(sub{
+	t := sub{
 		Subscription: c, account: index, auto: auto, started: auto, next: c.From, newest: -1,
-	})
+		since: e.seq,
+	}
+	if auto {
+		t.since = 0 // it is made by the first event that it counts
+	}
+	e.setPeriods(&t)
+	i := e.subs.add(t)
 	a := e.accounts.mut(index)
 	subs := append(slices.Clone(a.subs), i)
 	slices.SortFunc(subs, func(x, y int32) int {
@@ -303,6 +337,20 @@ func (e *Engine) subscribe(index int32, c Subscription, auto bool) {
 	e.schedule(i)
 }
 
+// setPeriods takes over how long the subscription's periods are and where they begin. That is the
+// same in all versions of a plan. Automatic subscriptions begin with a period, so they have no
+// start to be anchored at.
+func (e *Engine) setPeriods(b *sub) {
+	plan := e.plans[e.planFor(&b.Subscription, Always)]
+	b.interval, b.anchor = plan.Interval, plan.Anchor
+	if b.auto && b.anchor == StartAnchor {
+		b.anchor = CalendarAnchor
+	}
+	if b.From != Past {
+		b.fromDay = e.localDay(b, b.From)
+	}
+}
+
 func (e *Engine) grant(c *Credit, fx *Effects) {
 	bucket := BucketOf(c.Account)
 	if !e.mine(bucket) {
@@ -311,6 +359,10 @@ func (e *Engine) grant(c *Credit, fx *Effects) {
 	index := e.findAccount(c.Account)
 	if index < 0 {
 		e.refuse(fx, "credit %s: no account %s", c.ID, c.Account)
+		return
+	}
+	if err := c.Validate(); err != nil {
+		e.refuse(fx, "%v", err)
 		return
 	}
 	a := e.accounts.at(index)

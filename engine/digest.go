@@ -83,7 +83,7 @@ func (d *Digester) appendBilling(b []byte, s *state, index int32) []byte {
 		b = appendString(appendString(b, t.Key), t.Plan)
 		b = appendInt(appendInt(b, int64(t.From)), int64(t.To))
 		b = appendInt(b, int64(t.next))
-		b = append(appendUint(b, uint64(t.issued)), t.history[:]...)
+		b = s.appendHistory(appendUint(b, uint64(t.issued)), t)
 		var open []int32
 		for p := t.newest; p >= 0; p = s.periods.at(p).older {
 			if r := s.periods.at(p); r.closedAt == Past || r.dirty {
@@ -91,6 +91,10 @@ func (d *Digester) appendBilling(b []byte, s *state, index int32) []byte {
 			}
 		}
 		b = appendList(b, open, func(b []byte, p *int32) []byte { return d.appendOpen(b, s, *p) })
+	}
+	if len(a.coupons)+len(a.taxes) > 0 {
+		b = append(b, 0) // no account id is that short
+		b = appendList(appendList(b, a.coupons, appendCoupon), a.taxes, appendTaxes)
 	}
 	return b
 }
@@ -102,16 +106,46 @@ func (d *Digester) appendOpen(b []byte, s *state, index int32) []byte {
 	b = append(b, terms[:]...)
 	b = appendBool(b, p.closedAt != Past)
 	b = appendUint(b, p.rows)
-	usage := s.usage(index)
-	return appendList(b, usage, appendUsage)
+	t := s.terms[p.terms]
+	return appendList(b, s.usage(s.subs.at(p.sub), t, p.start), appendUsage)
 }
 
+// appendUsage appends what the billing digest covers of a fold. What ruleset 1 could say has no
+// samples, and the bytes that it had.
 func appendUsage(b []byte, u *Usage) []byte {
+	b = appendTally(b, u)
+	if u.Meter.Aggregate <= Most && !u.Meter.Correctable && !u.Each {
+		return b
+	}
+	b = appendList(b, u.Fold.Samples, appendSample)
+	return appendOptional(b, u.Fold.Carried, appendSample)
+}
+
+func appendTally(b []byte, u *Usage) []byte {
 	b = appendList(appendString(b, u.Meter.Key), u.Group, appendGroupValue)
 	return appendSum(appendUint(b, u.Fold.Rows), u.Fold.Value)
 }
 
+func appendSample(b []byte, s *Sample) []byte {
+	b = appendString(appendInt(b, int64(s.Time)), s.Text)
+	return appendUint(appendSum(b, s.Value), s.Rows)
+}
+
+// appendHistory appends the chain over the documents of a subscription, and the levels that the
+// periods which it closed leave behind for those to come.
+func (s *state) appendHistory(b []byte, t *sub) []byte {
+	levels := s.lastLevels(t)
+	if len(levels) == 0 {
+		return append(b, t.history[:]...)
+	}
+	both := sha256.Sum256(s.appendLevels(t.history[:], levels))
+	return append(b, both[:]...)
+}
+
 func appendCreditLeft(b []byte, c *credit) []byte {
+	if c.kind() == kindGrant {
+		b = append(b, 0xff, 0xff, 0x7f) // no id is that long
+	}
 	return appendAmount(appendCredit(b, &c.Credit), c.left)
 }
 

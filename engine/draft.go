@@ -19,7 +19,7 @@ func (s *state) draftStart(b *sub, credits []credit) *Invoice {
 	if len(inv.Lines) == 0 {
 		return nil
 	}
-	s.sum(inv, credits)
+	s.sum(inv, b, credits)
 	return inv
 }
 
@@ -33,14 +33,16 @@ type periodDraft struct {
 // draftPeriod drafts the period that begins at start. Adjustments stand on the invoice of the first
 // open period. soFar leaves out minimums and everything about flat amounts in advance.
 func (s *state) draftPeriod(b *sub, start Micros, credits []credit, soFar bool) periodDraft {
-	start, end, fullStart, fullEnd := s.around(b, start)
+	start, end, _, _ := s.around(b, start)
 	t := s.termsFor(b, start)
 	inv := s.newInvoice(PeriodInvoice, b, t, start, end)
 	p := s.retained(b, start)
 	in := s.lineInput(b, t)
-	in.SoFar = soFar
-	in.Usage = s.usage(p)
-	in.Period = lineSpan{t.prices, start, end, fullStart, fullEnd}
+	if in.SoFar = soFar; soFar {
+		in.Until = s.watermark
+	}
+	in.Usage = s.usage(b, t, start)
+	in.Period = s.span(b, t, start)
 	d := periodDraft{own: rateLines(in)}
 	inv.Lines = d.own
 	if start == b.next {
@@ -60,7 +62,7 @@ func (s *state) draftPeriod(b *sub, start Micros, credits []credit, soFar bool) 
 		}
 	}
 	if len(inv.Lines)+len(inv.Adjustments) > 0 || p >= 0 && s.periods.at(p).rows > 0 {
-		s.sum(inv, credits)
+		s.sum(inv, b, credits)
 		d.invoice = inv
 	}
 	return d
@@ -69,10 +71,18 @@ func (s *state) draftPeriod(b *sub, start Micros, credits []credit, soFar bool) 
 // advanceLines returns the flat amounts that are billed in advance for the period from start.
 func (s *state) advanceLines(b *sub, start Micros) []Line {
 	t := s.termsFor(b, start)
-	start, end, fullStart, fullEnd := s.around(b, start)
 	in := s.lineInput(b, t)
-	in.Next = lineSpan{t.prices, start, end, fullStart, fullEnd}
+	in.Next = s.span(b, t, start)
 	return rateLines(in)
+}
+
+// span is the period that begins at start, as lines see it.
+func (s *state) span(b *sub, t *terms, start Micros) lineSpan {
+	begin, end, fullStart, fullEnd := s.around(b, start)
+	return lineSpan{
+		Prices: t.prices, Start: begin, End: end, FullStart: fullStart, FullEnd: fullEnd,
+		Coupons: s.percentsOf(b, begin), Trial: begin < b.Trial,
+	}
 }
 
 // draftCorrection returns the last document of an ended subscription, nil if nothing came late.
@@ -83,7 +93,7 @@ func (s *state) draftCorrection(b *sub, last int32) *Invoice {
 	if len(inv.Adjustments) == 0 {
 		return nil
 	}
-	s.sum(inv, s.accounts.at(b.account).credits)
+	s.sum(inv, b, s.accounts.at(b.account).credits)
 	return inv
 }
 
@@ -94,23 +104,23 @@ func (s *state) newInvoice(kind DocumentKind, b *sub, t *terms, start, end Micro
 		Kind: kind, Account: a.id, AccountName: a.name, Subscription: b.Key,
 		Plan: t.plan.Key, Version: t.plan.Version, Currency: t.plan.Currency,
 		Digits: t.plan.Digits, Zone: z.Name, Start: start, End: end, StartDate: z.dateText(start),
+		rounding: t.plan.Rounding,
 	}
 }
 
 func (s *state) lineInput(b *sub, t *terms) lineInput {
 	return lineInput{
 		Zone:   s.zones[s.accounts.at(b.account).zone],
-		Digits: t.plan.Digits, Rounding: t.plan.Rounding, Meters: s.meters,
+		Digits: t.plan.Digits, Rounding: t.plan.Rounding, Meters: s.meters, Until: Future,
 	}
 }
 
 // ownLines rates a kept period alone.
 func (s *state) ownLines(b *sub, p int32) []Line {
 	t := s.terms[s.periods.at(p).terms]
-	start, end, fullStart, fullEnd := s.around(b, s.periods.at(p).start)
 	in := s.lineInput(b, t)
-	in.Usage = s.usage(p)
-	in.Period = lineSpan{t.prices, start, end, fullStart, fullEnd}
+	in.Usage = s.usage(b, t, s.periods.at(p).start)
+	in.Period = s.span(b, t, s.periods.at(p).start)
 	return rateLines(in)
 }
 
@@ -134,14 +144,16 @@ func (s *state) adjust(b *sub, index int32) []Adjustment {
 // differences returns what lines of the period [start, end) are now against what was booked.
 func (s *state) differences(b *sub, start, end Micros, lines []Line, was []booked) []Adjustment {
 	var out []Adjustment
-	add := func(price string, group []GroupValue, q decimal.Rat, rated, was decimal.Amount) {
+	add := func(
+		price, code string, group []GroupValue, q decimal.Rat, rated, was decimal.Amount,
+	) {
 		if rated == was {
 			return
 		}
 		out = append(out, Adjustment{
 			Start: start, End: end, Price: price, Group: group, Quantity: q, Rated: rated,
 			StartDate: s.zones[s.accounts.at(b.account).zone].dateText(start),
-			Booked:    was, Amount: rated.Sub(was),
+			Booked:    was, Amount: rated.Sub(was), TaxCode: code,
 		})
 	}
 	seen := make([]bool, len(was))
@@ -152,62 +164,121 @@ func (s *state) differences(b *sub, start, end Micros, lines []Line, was []booke
 		if j := slices.IndexFunc(was, func(o booked) bool { return o.key == key }); j >= 0 {
 			before, seen[j] = was[j].amount, true
 		}
-		add(l.Price, l.Group, l.Quantity, l.Amount, before)
+		add(l.Price, l.TaxCode, l.Group, l.Quantity, l.Amount, before)
 	}
 	for j := range was {
 		if o := &was[j]; !seen[j] {
-			add(o.price, o.group, decimal.Rat{}, decimal.Amount{}, o.amount)
+			add(o.price, s.taxCode(b, start, o.price), o.group, decimal.Rat{}, decimal.Amount{}, o.amount)
 		}
 	}
 	return out
 }
 
-// sum totals an invoice and uses credits of its currency, oldest first, while it is positive.
-func (s *state) sum(inv *Invoice, credits []credit) {
+// taxCode returns the code of a price of the period that begins at start.
+func (s *state) taxCode(b *sub, start Micros, price string) string {
+	prices := s.termsFor(b, start).prices
+	if i := slices.IndexFunc(prices, func(p Price) bool { return p.Key == price }); i >= 0 {
+		return prices[i].TaxCode
+	}
+	return ""
+}
+
+// sum totals an invoice: coupons come off, then credits, and taxes are on what is left.
+func (s *state) sum(inv *Invoice, b *sub, credits []credit) {
 	for i := range inv.Lines {
 		inv.Subtotal = inv.Subtotal.Add(inv.Lines[i].Amount)
 	}
 	for i := range inv.Adjustments {
 		inv.Subtotal = inv.Subtotal.Add(inv.Adjustments[i].Amount)
 	}
+	if inv.Kind == PeriodInvoice {
+		s.takeCoupons(inv, b)
+	}
 	inv.Total = inv.Subtotal
-	for i := range credits {
+	for _, i := range creditOrder(credits) {
 		c := &credits[i]
-		if c.Currency != inv.Currency || c.left.Sign() <= 0 || inv.Total.Sign() <= 0 {
+		if c.Currency != inv.Currency || c.left.Sign() <= 0 || inv.Total.Sign() <= 0 ||
+			c.Expires != 0 && inv.Dated() >= c.Expires {
 			continue
 		}
-		use := c.left
-		if use.Cmp(inv.Total) > 0 {
-			use = inv.Total
-		}
+		use := lesser(c.left, inv.Total)
 		inv.Credits = append(inv.Credits, CreditUse{ID: c.ID, Amount: use})
 		inv.Total = inv.Total.Sub(use)
 	}
+	s.tax(inv, b, inv.rounding)
 }
 
-// usage returns the folds of a period, by meter and group; none for -1.
-func (s *state) usage(p int32) []Usage {
-	if p < 0 {
+// creditOrder returns in which order credits are used: by priority, then those that expire first,
+// then by grant.
+func creditOrder(credits []credit) []int {
+	order := make([]int, len(credits))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int {
+		x, y := &credits[i], &credits[j]
+		if x.Expires != y.Expires && (x.Expires == 0 || y.Expires == 0) && x.Priority == y.Priority {
+			return one(x.Expires == 0) - one(y.Expires == 0)
+		}
+		return cmp.Or(cmp.Compare(x.Priority, y.Priority), cmp.Compare(x.Expires, y.Expires))
+	})
+	return order
+}
+
+// usage returns the folds of the period that begins at start, by meter and group, and the levels
+// that go on from before it. Of a period that was forgotten there are none.
+func (s *state) usage(b *sub, t *terms, start Micros) []Usage {
+	p := s.retained(b, start)
+	if p < 0 && start < b.next {
 		return nil
 	}
-	first := s.periods.at(p).first
-	rows, dims := 0, 0
+	var levels []level
+	if t.levels {
+		levels = s.levelsInto(b, t, start)
+	}
+	return s.folds(p, t, levels)
+}
+
+// folds returns the folds of a period, none for -1, with the levels that it begins with.
+func (s *state) folds(p int32, t *terms, levels []level) []Usage {
+	if p < 0 && len(levels) == 0 {
+		return nil
+	}
+	first := int32(-1)
+	if p >= 0 {
+		first = s.periods.at(p).first
+	}
+	rows, dims := len(levels), 0
+	for i := range levels {
+		dims += len(s.groups[levels[i].group])
+	}
 	for i := first; i >= 0; i = s.series.at(i).next {
 		rows++
 		dims += len(s.groups[s.series.at(i).group])
 	}
 	out := make([]Usage, 0, rows)
 	values := make([]GroupValue, 0, dims) // of all groups: this is done for every account
-	for i := first; i >= 0; {
-		r := s.series.at(i)
-		u := Usage{Meter: s.meters[r.meter], Fold: r.fold}
-		if r.group != 0 {
+	add := func(meter, group int32, f Fold) {
+		u := Usage{Meter: s.meters[meter], Fold: f, Each: t.rates(meter)}
+		if group != 0 {
 			from := len(values)
-			values = s.appendGroup(values, u.Meter, r.group)
+			values = s.appendGroup(values, u.Meter, group)
 			u.Group = values[from:len(values):len(values)]
 		}
 		out = append(out, u)
-		i = r.next
+	}
+	for i := first; i >= 0; i = s.series.at(i).next {
+		if r := s.series.at(i); r.Rows > 0 { // all of its rows may have been taken back
+			f := Fold{Rows: r.Rows, Value: r.Value, Samples: s.samples(r)}
+			f.Carried = takeLevel(levels, r.meter, r.group)
+			add(r.meter, r.group, f)
+		}
+	}
+	for i := range levels {
+		l := levels[i]
+		if c := takeLevel(levels, l.meter, l.group); c != nil {
+			add(l.meter, l.group, Fold{Carried: c})
+		}
 	}
 	slices.SortFunc(out, compareUsage)
 	return out

@@ -22,12 +22,16 @@ const (
 	ReasonOverflow
 	ReasonConflict
 	ReasonDuplicate
-	NumReasons = iota
+	ReasonUnknownEvent   // a Void: no event with this id counted
+	ReasonVoided         // a Void: the event was taken back before
+	ReasonNotCorrectable // a Void: a meter that counted the event can't take it back
+	NumReasons           = iota
 )
 
 var reasonNames = [NumReasons]string{
 	"accepted", "malformed", "unknown_account", "too_late", "too_early", "no_subscription",
-	"unmatched", "bad_value", "overflow", "conflict", "duplicate",
+	"unmatched", "bad_value", "overflow", "conflict", "duplicate", "unknown_event", "voided",
+	"not_correctable",
 }
 
 // String returns the name that documents and queries use.
@@ -79,11 +83,23 @@ type Invoice struct {
 	StartDate    string // Start as the key has it: "2026-09-01", or RFC 3339 inside a day
 	Lines        []Line
 	Adjustments  []Adjustment
-	Subtotal     decimal.Amount // Σ lines + Σ adjustments
+	Coupons      []CouponUse    // amounts off; percents are in the lines
+	Subtotal     decimal.Amount // Σ lines + Σ adjustments − Σ coupons
 	Credits      []CreditUse
-	Total        decimal.Amount // Subtotal − credits
+	Taxes        []TaxUse
+	Total        decimal.Amount // Subtotal − Σ credits + Σ taxes
 
-	due due // what brought it about; zero in a preview
+	rounding decimal.Rounding
+	due      due // what brought it about; zero in a preview
+}
+
+// Dated returns the date of the document: of a period invoice and of a correction the end of the
+// period, of a start invoice the beginning.
+func (v *Invoice) Dated() Micros {
+	if v.Kind == StartInvoice {
+		return v.Start
+	}
+	return v.End
 }
 
 // Line is one rated price of an invoice, rounded once.
@@ -100,8 +116,19 @@ type Line struct {
 	Bound    Bound           // the bound that made Exact, if one did
 	Exact    decimal.Rat     // Rated less discount, within the bounds; Amount is it rounded
 	Amount   decimal.Amount
-	Tiers    []TierUse // Graduated, Volume, Package
+	Tiers    []TierUse // by rising tier, of models with tiers; of a Matrix none
 	From, To Micros    // what the line is for: the period, or the next one (in advance)
+
+	Off     decimal.Decimal // amount taken off, as far as it went
+	Coupons []CouponOff     // percents taken off the amount within the bounds, one after another
+	Trial   bool            // free: Exact is 0 whatever Rated is
+	TaxCode string
+}
+
+// CouponOff is a percentage that a coupon takes off a line.
+type CouponOff struct {
+	ID      string
+	Percent decimal.Decimal
 }
 
 // Bound says which bound of a price made a line's amount.
@@ -112,6 +139,7 @@ const (
 	NoBound Bound = iota
 	ByMinimum
 	ByMaximum
+	ByCommitment // the usage did not reach the commitment, or went beyond it
 )
 
 // TierUse is the part of a line's quantity that one tier priced.
@@ -138,6 +166,7 @@ type Adjustment struct {
 	Rated      decimal.Amount // now
 	Booked     decimal.Amount // by the invoices before
 	Amount     decimal.Amount // Rated − Booked
+	TaxCode    string
 }
 
 // CreditUse is the part of a grant that an invoice used.
@@ -146,23 +175,42 @@ type CreditUse struct {
 	Amount decimal.Amount
 }
 
+// CouponUse is what a coupon took off an invoice.
+type CouponUse struct {
+	ID     string
+	Amount decimal.Amount
+}
+
+// TaxUse is one rate of tax on an invoice. Base is what is left of the lines and adjustments of the
+// rate after coupons and credits, which are spread over all of them in proportion.
+type TaxUse struct {
+	Code    string
+	Percent decimal.Decimal
+	Base    decimal.Amount
+	Amount  decimal.Amount
+}
+
+// Alert says that a budget was reached: once for each period and percentage.
+type Alert struct {
+	Seq          Seq // of the entry after which it was so
+	Budget       string
+	Account      string
+	Subscription string
+	Plan         string
+	Meter        string // "" where Value is an amount
+	Start, End   Micros // of the period
+	StartDate    string
+	Percent      decimal.Decimal // of Limit that was reached
+	Limit        decimal.Decimal
+	Value        decimal.Rat // the quantity, or the amount so far in major units
+	Currency     string      // of an amount
+	Unit         string      // of a quantity
+}
+
 // Usage is the aggregate of one meter and group in one period.
 type Usage struct {
 	Meter *Meter
 	Group []GroupValue // by the meter's dimensions, in their order
 	Fold  Fold
-}
-
-// Fold is a mergeable aggregate: the number of rows, and their sum, least or greatest value.
-type Fold struct {
-	Rows  uint64
-	Value decimal.Sum
-}
-
-// Quantity returns the quantity that the fold of the meter stands for.
-func (f *Fold) Quantity(m *Meter) decimal.Rat {
-	if m.Aggregate == Count {
-		return decimal.Int(int64(f.Rows))
-	}
-	return f.Value.Rat()
+	Each  bool // a Percentage price covers the meter: Fold.Samples has every row
 }

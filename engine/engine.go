@@ -3,13 +3,16 @@ package engine
 import "slices"
 
 // Ruleset is the newest version of the billing rules that this package knows.
-const Ruleset = 1
+//
+// Ruleset 2 bills whatever ruleset 1 could say as that did. It has more to say, and all versions of
+// a plan have one currency.
+const Ruleset = 2
 
 // Format is the version of the canonical bytes of entries.
 const Format = 1
 
 // StateFormat is the version of the canonical bytes of the state (AppendGlobals, EachAccount).
-const StateFormat = 1
+const StateFormat = 2
 
 // maxInvoices bounds the effects of one step of Apply.
 const maxInvoices = 1000
@@ -26,8 +29,10 @@ type Engine struct {
 	custom     map[customTerms]int32
 	groupTable table
 	seriesAt   table
+	bagAt      table
 	freePeriod []int32
 	freeSeries []int32
+	freeBag    []int32
 
 	due     dueHeap  // what waits for the watermark, by the watermark it waits for
 	ready   dueHeap  // what the current entry makes due, in the order of documents
@@ -35,6 +40,8 @@ type Engine struct {
 	closeTo Micros   // of the current entry: closes up to it need no grace
 	dirty   []uint64 // buckets changed since the last Digester.Update, as a set
 	watched map[string]bool
+
+	spenders []int32 // accounts that are touched
 
 	scratch
 }
@@ -45,12 +52,13 @@ type Effects struct {
 	Invoices   []*Invoice  // by (end, account, subscription, kind)
 	Refusals   []Refusal
 	Uses       []Use // of watched accounts (Engine.Watch), by rising Seq
+	Alerts     []Alert
 }
 
 // Reset empties the effects and keeps the memory.
 func (f *Effects) Reset() {
 	f.Rejections, f.Invoices, f.Refusals = f.Rejections[:0], f.Invoices[:0], f.Refusals[:0]
-	f.Uses = f.Uses[:0]
+	f.Uses, f.Alerts = f.Uses[:0], f.Alerts[:0]
 }
 
 // Refusal is a control entry, or a part of one, that has no effect, and why. The sequencer checks
@@ -99,6 +107,8 @@ func (e *Engine) Apply(entry *Entry, fx *Effects) (more bool) {
 		return e.applyWatermark(b, fx)
 	case *Close:
 		return e.applyClose(b, fx)
+	case *Void:
+		e.void(entry.Seq, b, fx)
 	case *Mark:
 	case *Seal:
 		e.lastSeal = b.Chain()
@@ -133,6 +143,7 @@ func (e *Engine) pin() *state {
 	s := e.state
 	s.accounts, s.subs, s.periods = e.accounts.pin(), e.subs.pin(), e.periods.pin()
 	s.series, s.owners, s.byID = e.series.pin(), e.owners.pin(), e.byID.pin()
+	s.bag = e.bag.pin()
 	// What the loop writes to in place is copied; these are small.
 	s.sources, s.keyDays = slices.Clone(e.sources), slices.Clone(e.keyDays)
 	s.positions = slices.Clone(e.positions)

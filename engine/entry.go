@@ -30,6 +30,9 @@ const (
 	kindClock     entryKind = 11
 	kindMark      entryKind = 12
 	kindSeal      entryKind = 13
+	kindWide      entryKind = 14 // a Change with coupons, taxes or budgets
+	kindGrant     entryKind = 15 // a Credit with an expiry or a priority
+	kindVoid      entryKind = 16
 )
 
 // Genesis is the first entry of every journal.
@@ -94,6 +97,16 @@ type Clock struct {
 	Reason string
 }
 
+// Void takes an event back that counted. With Amend another version of it counts from then on: both
+// happen or neither does (docs/semantics.md, "Corrections").
+type Void struct {
+	Of     Seq    // the row that counted
+	Row    *Batch // the whole of it, as its batch had it: one row
+	Amend  *Batch // the new version, one row with the same source, id and subject; nil: none
+	Actor  string
+	Reason string
+}
+
 // Mark is where a checkpoint begins: digests are taken of the state right after it.
 type Mark struct{}
 
@@ -114,13 +127,26 @@ func (*Rules) kind() entryKind     { return kindRules }
 func (*Settings) kind() entryKind  { return kindSettings }
 func (*Source) kind() entryKind    { return kindSource }
 func (*Zone) kind() entryKind      { return kindZone }
-func (*Change) kind() entryKind    { return kindChange }
-func (*Credit) kind() entryKind    { return kindCredit }
 func (*Watermark) kind() entryKind { return kindWatermark }
 func (*Close) kind() entryKind     { return kindClose }
 func (*Clock) kind() entryKind     { return kindClock }
 func (*Mark) kind() entryKind      { return kindMark }
 func (*Seal) kind() entryKind      { return kindSeal }
+func (*Void) kind() entryKind      { return kindVoid }
+
+func (c *Change) kind() entryKind {
+	if len(c.Coupons)+len(c.Taxes)+len(c.Budgets) > 0 {
+		return kindWide
+	}
+	return kindChange
+}
+
+func (c *Credit) kind() entryKind {
+	if c.Expires != 0 || c.Priority != 0 {
+		return kindGrant
+	}
+	return kindCredit
+}
 
 // Seqs returns how many sequence numbers the entry takes.
 func (e *Entry) Seqs() Seq {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"slices"
+	"strings"
 
 	"billctl/engine/decimal"
 )
@@ -13,9 +14,16 @@ type Use struct {
 	Account      string
 	Subscription string
 	Start, End   Micros // of the period
+	FullStart    Micros // of the whole period, from which windows are counted
 	Meter        *Meter
 	Group        []GroupValue
-	Value        decimal.Decimal // 0 for Count
+	Value        decimal.Decimal // 0 for Count and Unique
+	Time         Micros          // of the row
+	Text         string          // Unique
+	Each         bool            // see Usage
+	// Back says that a use no longer counts: that of the row with this Seq, as the Void names it. If
+	// it names another one with the same id, any use that is equal otherwise. 0: the use counts.
+	Back Seq
 }
 
 // Watch makes Apply report the uses of accepted rows of the accounts from now on; without an id of
@@ -30,37 +38,227 @@ func (e *Engine) Watch(accounts ...string) {
 	}
 }
 
-// use reports a fold of a watched account.
-func (e *Engine) use(seq Seq, l *leg, m *bound, group int32, v decimal.Decimal) {
-	b := e.subs.at(l.sub)
+// use reports that a row counts in a series of a watched account.
+func (e *Engine) use(seq Seq, t Micros, m *bound, index int32, row int) {
+	s := e.series.at(index)
+	p := e.periods.at(s.period)
+	b := e.subs.at(p.sub)
 	account := e.accounts.at(b.account).id
 	if !e.watched[account] {
 		return
 	}
-	e.uses = append(e.uses, Use{
-		Seq: seq, Account: account, Subscription: b.Key, Start: l.start, End: l.end,
-		Meter: m.meter, Group: e.appendGroup(nil, m.meter, group), Value: v,
-	})
+	v, _ := m.value(row) // the row counts
+	u := Use{
+		Seq: seq, Account: account, Subscription: b.Key, Start: p.start, End: p.end,
+		FullStart: p.full, Meter: m.meter, Group: e.appendGroup(nil, m.meter, s.group), Value: v,
+		Time: t, Each: e.keepsEach(s.period, m.index),
+	}
+	if s.keep == keepTexts {
+		u.Text = strings.Clone(m.scalar(row)) // the batch does not stay
+	}
+	e.uses = append(e.uses, u)
 }
 
-// UsageOf folds uses, which are of one period, as Apply did.
+// useBack reports that a row no longer counts in a series of a watched account.
+func (e *Engine) useBack(seq Seq, v *Void, t *target) {
+	from := len(e.uses)
+	if e.use(seq, v.Row.Time[0], &t.bound, t.series, 0); len(e.uses) > from {
+		e.uses[from].Back = v.Of
+	}
+}
+
+// Counting returns the uses that were not taken back. Uses are in the order in which Apply gave
+// them, and each is taken back behind it.
+func Counting(uses []Use) []Use {
+	if !slices.ContainsFunc(uses, func(u Use) bool { return u.Back != 0 }) {
+		return uses
+	}
+	out := make([]Use, 0, len(uses))
+	for i := range uses {
+		u := &uses[i]
+		if u.Back == 0 {
+			out = append(out, *u)
+			continue
+		}
+		at := slices.IndexFunc(out, func(o Use) bool { return o.Seq == u.Back && o.same(u) })
+		if at < 0 {
+			at = slices.IndexFunc(out, func(o Use) bool { return o.same(u) })
+		}
+		if at >= 0 {
+			out = slices.Delete(out, at, at+1)
+		}
+	}
+	return out
+}
+
+// same reports whether two uses do the same to one fold.
+func (u *Use) same(o *Use) bool {
+	keep := u.Meter.keeps(u.Each)
+	return u.Account == o.Account && u.Subscription == o.Subscription && u.Start == o.Start &&
+		u.Meter == o.Meter && slices.Equal(u.Group, o.Group) && u.Value == o.Value &&
+		u.sample(keep) == o.sample(keep)
+}
+
+// sample is what the fold of the use remembers of it.
+func (u *Use) sample(keep keeping) Sample {
+	s := Sample{Rows: 1, Text: u.Text, Value: decimal.SumOf(u.Value)}
+	switch keep {
+	case keepRows, keepLast:
+		s.Time = u.Time
+	case keepWindows:
+		s.Time = u.Meter.windowOf(u.Time, u.FullStart)
+	}
+	return s
+}
+
+// UsageOf folds uses, which are of one period, as Apply did. The levels that go on from before the
+// period are not in uses: see Carry.
 func UsageOf(uses []Use) []Usage {
-	var out []Usage
+	var folds []Refold
 	places := map[string]int{}
+	uses = Counting(uses)
 	for i := range uses {
 		u := &uses[i]
 		key := lineKey(u.Meter.Key, u.Group)
 		at, found := places[key]
 		if !found {
-			at = len(out)
+			at = len(folds)
 			places[key] = at
-			out = append(out, Usage{Meter: u.Meter, Group: u.Group})
+			folds = append(folds, Refold{})
 		}
-		out[at].Fold.add(u.Meter.Aggregate, u.Value)
+		folds[at].Add(u)
+	}
+	out := make([]Usage, 0, len(folds))
+	for i := range folds {
+		out = append(out, folds[i].Usage())
 	}
 	slices.SortFunc(out, compareUsage)
 	return out
 }
+
+// Refold folds the uses of one meter and group in one period one by one, as Apply did. What it
+// remembers of them is at most twice what their fold does. The zero value has none.
+type Refold struct {
+	usage Usage
+	full  int // samples at which they are joined
+}
+
+// Add folds one use in, which was not taken back.
+func (r *Refold) Add(u *Use) {
+	o := &r.usage
+	if o.Meter == nil {
+		o.Meter, o.Group, o.Each = u.Meter, u.Group, u.Each
+	}
+	f := &o.Fold
+	t := tally{f.Rows, f.Value}
+	t.add(u.Meter.Aggregate, u.Value)
+	f.Rows, f.Value = t.Rows, t.Value
+	keep := u.Meter.keeps(o.Each)
+	if keep == keepNothing {
+		return
+	}
+	if len(f.Samples) >= max(r.full, 64) {
+		f.Samples = compact(o.Meter, keep, f.Samples)
+		r.full = 2 * len(f.Samples)
+	}
+	f.Samples = append(f.Samples, u.sample(keep))
+}
+
+// Usage returns what the uses fold to; without any, one without a meter. More may be added to it.
+func (r *Refold) Usage() Usage {
+	if o := &r.usage; len(o.Fold.Samples) > 0 {
+		o.Fold.Samples = compact(o.Meter, o.Meter.keeps(o.Each), o.Fold.Samples)
+	}
+	out := r.usage
+	out.Fold.Samples = slices.Clone(out.Fold.Samples)
+	return out
+}
+
+// FoldOf merges usage of one meter, each group once: what it is rated by, unless it is of levels,
+// which do not merge.
+func FoldOf(m *Meter, usage []Usage) Fold {
+	var t tally
+	var samples []Sample
+	each := false
+	for i := range usage {
+		f := &usage[i].Fold
+		t.merge(m.Aggregate, tally{f.Rows, f.Value})
+		samples = append(samples, f.Samples...)
+		each = each || usage[i].Each
+	}
+	if len(samples) > 0 {
+		samples = compact(m, m.keeps(each), samples)
+	}
+	return Fold{Rows: t.Rows, Value: t.Value, Samples: samples}
+}
+
+// LevelSpan is a level of a TimeWeighted meter and how long it held.
+type LevelSpan struct {
+	From, To Micros
+	Level    decimal.Sum
+}
+
+// Levels returns the levels in [start, end) by time, none where it is 0: those that Level
+// integrates.
+func (f *Fold) Levels(start, end Micros) []LevelSpan {
+	var out []LevelSpan
+	now := LevelSpan{From: start}
+	if f.Carried != nil {
+		now.Level = f.Carried.Value
+	}
+	hold := func(to Micros) {
+		if now.To = to; now.To > now.From && !now.Level.IsZero() {
+			out = append(out, now)
+		}
+	}
+	for i := range f.Samples {
+		s := &f.Samples[i]
+		if s.Time >= end {
+			break
+		}
+		if s.Value != now.Level {
+			hold(s.Time)
+			now.From, now.Level = max(s.Time, start), s.Value
+		}
+	}
+	hold(end)
+	return out
+}
+
+// EventShare is what one event pays by a Percentage price.
+type EventShare struct {
+	Time   Micros
+	Amount decimal.Sum
+	Paid   decimal.Rat // the part of the amount that is not free
+	Cost   decimal.Rat
+}
+
+// FirstEvents returns what the first events of a Percentage price pay, in the order in which they
+// use up what is free. most is small: the time that this takes grows with its square.
+func (p *Price) FirstEvents(samples []Sample, most int) []EventShare {
+	var out []EventShare
+	var first []Sample
+	var before rated
+	for i := range samples {
+		one := samples[i]
+		one.Rows = 1
+		for n := uint64(0); n < samples[i].Rows; n++ {
+			if len(out) == most {
+				return out
+			}
+			first = append(first, one)
+			now := p.percentage(first)
+			out = append(out, EventShare{
+				one.Time, one.Value, now.billable.Sub(before.billable), now.exact.Sub(before.exact),
+			})
+			before = now
+		}
+	}
+	return out
+}
+
+// UnitOf returns the unit price of a line's group, by its values of Dims.
+func (m *Matrix) UnitOf(group []GroupValue) decimal.Decimal { return m.unit(group) }
 
 // Terms are what a period of a subscription is rated by.
 type Terms struct {
@@ -97,11 +295,27 @@ func (v *View) Rate(account, subscription string, start Micros, usage []Usage) [
 		return nil
 	}
 	t := s.termsFor(b, start)
-	from, end, fullStart, fullEnd := s.around(b, start)
 	in := s.lineInput(b, t)
 	in.Usage = usage
-	in.Period = lineSpan{t.prices, from, end, fullStart, fullEnd}
+	in.Period = s.span(b, t, start)
 	return rateLines(in)
+}
+
+// Resum returns an invoice with its coupons, its sums and its taxes made again of its lines, its
+// adjustments and what credits pay of it; false if there is no such subscription at its start.
+func (v *View) Resum(inv *Invoice) (*Invoice, bool) {
+	s, b := v.subscription(inv.Account, inv.Subscription, inv.Start)
+	if b == nil {
+		return nil, false
+	}
+	out := s.newInvoice(inv.Kind, b, s.termsFor(b, inv.Start), inv.Start, inv.End)
+	out.Lines, out.Adjustments = inv.Lines, inv.Adjustments
+	credits := make([]credit, len(inv.Credits))
+	for i, c := range inv.Credits {
+		credits[i] = credit{Credit: Credit{ID: c.ID, Currency: out.Currency}, left: c.Amount}
+	}
+	s.sum(out, b, credits)
+	return out, true
 }
 
 // Issued reports whether the state has decided on the document of a subscription that has this
@@ -175,7 +389,7 @@ func (v *View) Usage(account, subscription string, start Micros) []Usage {
 	if b == nil {
 		return nil
 	}
-	return s.usage(s.retained(b, start))
+	return s.usage(b, s.termsFor(b, start), start)
 }
 
 // Advance returns the flat amounts that are billed in advance for the period of a subscription that

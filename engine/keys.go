@@ -28,8 +28,8 @@ type Keys interface {
 	// first may be Fresh and the second never is. len(verdicts) == len(keys). Only Hi and Lo
 	// identify; Fresh keys are remembered with all their fields.
 	Admit(keys []Key, verdicts []Verdict)
-	// Has reports whether a key is remembered, and remembers nothing.
-	Has(hi, lo uint64) bool
+	// Find returns a key as it was remembered and whether it is, and remembers nothing.
+	Find(hi, lo uint64) (k Key, found bool)
 	// Forget drops every key whose day is before d. Days only rise from call to call.
 	Forget(d Day)
 }

@@ -19,17 +19,20 @@ type lineInput struct {
 	Meters   []*Meter // at least those that the prices name
 	Usage    []Usage  // of Period, in any order; a meter and group may come in several parts
 	SoFar    bool     // a preview of what was used so far: minimums are left out
+	Until    Micros   // how far a level is integrated over Period; Future: to its end
 
 	Period lineSpan // pays for usage, and flat amounts in arrears
 	Next   lineSpan // pays flat amounts in advance, by its own terms
 }
 
-// lineSpan is the part [Start, End) of the calendar period [FullStart, FullEnd) that a
-// subscription covers, and the prices of its terms.
+// lineSpan is the part [Start, End) of the whole period [FullStart, FullEnd) that a subscription
+// covers, and the prices of its terms.
 type lineSpan struct {
 	Prices             []Price
 	Start, End         Micros
 	FullStart, FullEnd Micros
+	Coupons            []CouponOff // taken off every line
+	Trial              bool        // every line is free
 }
 
 // rateLines returns the lines: Period's, in the order of its prices and then of the groups, and
@@ -86,62 +89,81 @@ func (in *lineInput) flatLine(lines []Line, p *Price, s *lineSpan) []Line {
 		}
 	}
 	line := Line{Price: p.Key, Model: Flat, From: s.Start, To: s.End}
-	return in.settle(lines, line, p, &r, false)
+	return in.settle(lines, line, p, s, &r, false)
 }
 
-// usageLines adds the line of a price on a meter, or one for each value of its Per dimensions.
+// usageLines adds the line of a price on a meter, or one for each value of the dimensions that it
+// keeps apart.
 func (in *lineInput) usageLines(lines []Line, p *Price) []Line {
 	m := in.meter(p.Meter)
-	if len(p.Per) == 0 {
-		var total Fold
-		for i := range in.Usage {
-			if u := &in.Usage[i]; p.covers(u) {
-				total.Merge(m.Aggregate, u.Fold)
-			}
-		}
-		return in.usageLine(lines, p, m, nil, total)
+	dims := p.Per
+	if p.Matrix != nil {
+		dims = p.Matrix.Dims
 	}
 	var covered []*Usage
 	for i := range in.Usage {
-		if u := &in.Usage[i]; p.covers(u) && u.Fold.Rows > 0 {
+		if u := &in.Usage[i]; p.covers(u) && (len(dims) == 0 || u.any()) {
 			covered = append(covered, u)
 		}
 	}
-	slices.SortFunc(covered, func(a, b *Usage) int { return comparePer(p.Per, a, b) })
+	if len(dims) == 0 {
+		return in.usageLine(lines, p, m, nil, covered)
+	}
+	slices.SortStableFunc(covered, func(a, b *Usage) int { return comparePer(dims, a, b) })
 	for len(covered) > 0 {
-		first, n := covered[0], 0
-		var total Fold
-		for n < len(covered) && comparePer(p.Per, first, covered[n]) == 0 {
-			total.Merge(m.Aggregate, covered[n].Fold)
+		first, n := covered[0], 1
+		for n < len(covered) && comparePer(dims, first, covered[n]) == 0 {
 			n++
 		}
-		group := make([]GroupValue, len(p.Per))
-		for i, dim := range p.Per {
+		group := make([]GroupValue, len(dims))
+		for i, dim := range dims {
 			group[i] = first.value(dim)
 		}
-		lines = in.usageLine(lines, p, m, group, total)
+		lines = in.usageLine(lines, p, m, group, covered[:n])
 		covered = covered[n:]
 	}
 	return lines
 }
 
+// any reports whether there is usage in the group, or a level that goes on from before.
+func (u *Usage) any() bool { return u.Fold.Rows > 0 || u.Fold.Carried != nil }
+
 func (in *lineInput) usageLine(
-	lines []Line, p *Price, m *Meter, group []GroupValue, total Fold,
+	lines []Line, p *Price, m *Meter, group []GroupValue, covered []*Usage,
 ) []Line {
 	line := Line{
 		Price: p.Key, Group: group, Meter: m.Key, Unit: m.Unit, Model: p.Model,
 		From: in.Period.Start, To: in.Period.End,
 	}
-	line.Quantity = total.Quantity(m)
-	r := p.rate(line.Quantity)
-	return in.settle(lines, line, p, &r, total.Rows > 0)
+	if p.Matrix != nil {
+		own := *p
+		own.Unit = p.Matrix.unit(group)
+		p = &own
+	}
+	t := totalOf(m, covered, &in.Period, in.Until)
+	line.Quantity = t.quantity
+	r := p.rate(&t)
+	return in.settle(lines, line, p, &in.Period, &r, t.rows > 0)
 }
 
-// settle bounds and rounds the line, its only rounding, and adds it unless it says nothing.
-func (in *lineInput) settle(lines []Line, line Line, p *Price, r *rated, used bool) []Line {
+// settle bounds and rounds the line, its only rounding, and adds it unless it says nothing. What
+// coupons take off comes after the bounds, and a trial makes it free.
+func (in *lineInput) settle(
+	lines []Line, line Line, p *Price, s *lineSpan, r *rated, used bool,
+) []Line {
 	line.Billable, line.Tiers = r.billable, r.tiers
 	line.Rated, line.Discount = r.exact, p.Discount
-	line.Exact, line.Bound = p.bound(r.exact, !in.SoFar)
+	line.Trial, line.TaxCode = s.Trial, p.TaxCode
+	b := p.bound(r.exact, !in.SoFar)
+	line.Exact, line.Bound, line.Off = b.exact, b.by, b.off
+	hundred := decimal.Int(100)
+	for i := range s.Coupons {
+		line.Exact = line.Exact.Mul(hundred.Sub(s.Coupons[i].Percent.Rat())).Quo(hundred)
+	}
+	line.Coupons = s.Coupons
+	if s.Trial {
+		line.Exact = decimal.Rat{}
+	}
 	line.Amount = line.Exact.Round(in.Digits, in.Rounding)
 	if !used && line.Quantity.IsZero() && line.Exact.IsZero() {
 		return lines
@@ -161,7 +183,7 @@ func (in *lineInput) meter(key string) *Meter {
 // covers reports whether the price is on the meter and every Match lets the group pass. A group
 // without a value at a matched dimension does not pass.
 func (p *Price) covers(u *Usage) bool {
-	if u.Meter.Key != p.Meter {
+	if u.Meter.Key != p.Meter || p.Matrix != nil && !p.Matrix.covers(u) {
 		return false
 	}
 	for i := range p.Match {
@@ -171,6 +193,39 @@ func (p *Price) covers(u *Usage) bool {
 		}
 	}
 	return true
+}
+
+// covers reports whether the values of the group have a row.
+func (m *Matrix) covers(u *Usage) bool {
+	values := make([]string, len(m.Dims))
+	for i, dim := range m.Dims {
+		v := u.value(dim)
+		if v.Absent {
+			return false
+		}
+		values[i] = v.Value
+	}
+	_, found := m.find(values)
+	return found
+}
+
+// unit returns the unit price of a group that is covered, by its values of Dims.
+func (m *Matrix) unit(group []GroupValue) decimal.Decimal {
+	values := make([]string, len(group))
+	for i := range group {
+		values[i] = group[i].Value
+	}
+	at, found := m.find(values)
+	if !found {
+		panic("BUG: a group is priced that its matrix does not cover")
+	}
+	return m.Rows[at].Unit
+}
+
+func (m *Matrix) find(values []string) (at int, found bool) {
+	return slices.BinarySearchFunc(m.Rows, values, func(row MatrixRow, values []string) int {
+		return slices.Compare(row.Values, values)
+	})
 }
 
 // value returns the group's value of the dimension, absent if the meter has no such dimension.
@@ -198,6 +253,35 @@ func comparePer(per []string, a, b *Usage) int {
 		}
 	}
 	return 0
+}
+
+// TotalUsage returns the rows and the quantity of a meter's groups together, in the period of
+// terms.
+func TotalUsage(m *Meter, usage []*Usage, t *Terms) (rows uint64, quantity decimal.Rat) {
+	span := lineSpan{Start: t.Start, End: t.End, FullStart: t.FullStart, FullEnd: t.FullEnd}
+	sum := totalOf(m, usage, &span, Future)
+	return sum.rows, sum.quantity
+}
+
+// EvalPrice rates usage by one price outside of any state: the lines that an invoice for a whole
+// period would have, October 2024 in UTC. usage is of the meter; a Flat price needs neither.
+func EvalPrice(
+	p *Price, m *Meter, usage []Usage, digits int, rounding decimal.Rounding,
+) []Line {
+	const start = 1_727_740_800 * Second // 2024-10-01
+	z := &Zone{Name: "UTC"}
+	begin, end := z.Month(start)
+	in := lineInput{Zone: z, Digits: digits, Rounding: rounding, Usage: usage, Until: Future}
+	if m != nil {
+		in.Meters = []*Meter{m}
+	}
+	in.Period = lineSpan{
+		Prices: []Price{*p}, Start: begin, End: end, FullStart: begin, FullEnd: end,
+	}
+	if p.Model == Flat && p.Advance {
+		in.Next, in.Period = in.Period, lineSpan{}
+	}
+	return rateLines(in)
 }
 
 func escapeLinePart(s string) string {

@@ -29,7 +29,8 @@ func groupOf(text string) []GroupValue {
 }
 
 func use(m *Meter, group string, rows uint64, value string) Usage {
-	return Usage{Meter: m, Group: groupOf(group), Fold: Fold{rows, decimal.SumOf(dec(value))}}
+	f := Fold{Rows: rows, Value: decimal.SumOf(dec(value))}
+	return Usage{Meter: m, Group: groupOf(group), Fold: f}
 }
 
 // october is the input for all of October 2024 in UTC, and November after it.
@@ -38,8 +39,8 @@ func october(prices []Price, usage ...Usage) lineInput {
 	return lineInput{
 		Zone: &Zone{Name: "UTC"}, Digits: 2, Usage: usage,
 		Meters: []*Meter{lineCalls, lineTokens, lineLeast, lineMost},
-		Period: lineSpan{prices, oct, nov, oct, nov},
-		Next:   lineSpan{prices, nov, dez, nov, dez},
+		Period: lineSpan{Prices: prices, Start: oct, End: nov, FullStart: oct, FullEnd: nov},
+		Next:   lineSpan{Prices: prices, Start: nov, End: dez, FullStart: nov, FullEnd: dez},
 	}
 }
 
@@ -251,7 +252,9 @@ func TestProrationIsConserved(t *testing.T) {
 		sum := decimal.Rat{}
 		for i := range len(cuts) - 1 {
 			in := lineInput{Zone: zone, Digits: 2,
-				Period: lineSpan{[]Price{flat}, cuts[i], cuts[i+1], start, end}}
+				Period: lineSpan{
+					Prices: []Price{flat}, Start: cuts[i], End: cuts[i+1], FullStart: start, FullEnd: end,
+				}}
 			for _, l := range rateLines(in) {
 				if l.Exact.Sign() < 0 {
 					t.Fatalf("seed %d: a part of the month costs %s", seed, l.Exact)
@@ -284,7 +287,9 @@ func TestProrationByLocalDays(t *testing.T) {
 	} {
 		start, end := berlin.Month(c.from)
 		in := lineInput{Zone: berlin, Digits: 2,
-			Period: lineSpan{[]Price{flat}, c.from, c.to, start, end}}
+			Period: lineSpan{
+				Prices: []Price{flat}, Start: c.from, End: c.to, FullStart: start, FullEnd: end,
+			}}
 		got := ""
 		for _, l := range rateLines(in) {
 			got += l.Amount.Text(2)

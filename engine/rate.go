@@ -2,84 +2,92 @@ package engine
 
 import "billctl/engine/decimal"
 
-// rated is what one price makes of one quantity.
+// rated is what one price makes of what its usage adds up to.
 type rated struct {
 	billable decimal.Rat // the quantity that was priced: after conversion and free units
 	exact    decimal.Rat // the amount before discount and bounds
 	tiers    []TierUse   // parts with a quantity or an amount, by rising tier
 }
 
-// rate prices a quantity, exactly. The order of the steps is fixed (docs/semantics.md, "Prices"):
-// convert and round, free units, price. A Flat price is its amount, whatever the quantity.
+// bounded is what discounts, a commitment and bounds make of an amount.
+type bounded struct {
+	exact decimal.Rat
+	off   decimal.Decimal // the price's Off where it took anything
+	by    Bound           // what made exact, if it was not the discounts
+}
+
+// rate prices a total, exactly. The order of the steps is fixed (docs/semantics.md, "Prices"):
+// convert and round, free units, price. A Flat price is its amount, whatever the quantity, and
+// Percentage looks at the samples of the total alone. Of a Matrix it is called with a copy of the
+// price that has a row's unit price.
 //
 // The catalog holds no price without the tiers, sizes and divisors that its model needs.
-func (p *Price) rate(q decimal.Rat) rated {
-	r := rated{billable: p.billable(q)}
+func (p *Price) rate(t *total) rated {
+	if p.Model == Percentage {
+		return p.percentage(t.samples)
+	}
+	r := rated{billable: p.billable(t.quantity)}
 	switch p.Model {
 	case Flat:
 		r.exact = p.Amount.Rat()
 	case Unit:
 		r.exact = r.billable.Mul(p.Unit.Rat())
-	case Graduated:
+	case Graduated, GraduatedPercentage:
 		p.graduated(&r)
 	case Volume:
 		p.volume(&r)
 	case Package:
 		p.packages(&r)
+	case Stairstep:
+		p.stairstep(&r)
+	case Dynamic:
+		r.exact = r.billable.Mul(p.Multiplier.Rat())
 	default:
 		panic("BUG: a price has an unknown model")
 	}
 	return r
 }
 
-// bound applies discount, maximum and minimum, in this order. Where the minimum is above the
-// maximum it wins. A preview of what was used so far leaves the minimum out.
-func (p *Price) bound(exact decimal.Rat, minimum bool) (decimal.Rat, Bound) {
-	by := NoBound
+// hundred is what a percentage is divided by.
+const hundred = 100
+
+// bound applies the discount, the amount off, the commitment, the maximum and the minimum, in this
+// order. Where the minimum is above the maximum it wins. A preview of what was used so far leaves
+// out what the end of the period may make unnecessary: the minimum, and what lifts an amount to the
+// commitment.
+func (p *Price) bound(exact decimal.Rat, minimum bool) bounded {
+	b := bounded{exact: exact}
 	if !p.Discount.IsZero() {
-		hundred := decimal.Int(100)
-		exact = exact.Mul(hundred.Sub(p.Discount.Rat())).Quo(hundred)
+		b.exact = b.exact.Mul(decimal.Int(1).Sub(percent(p.Discount)))
 	}
-	if p.Maximum != nil && exact.Cmp(p.Maximum.Rat()) > 0 {
-		exact, by = p.Maximum.Rat(), ByMaximum
+	if p.Off.Sign() > 0 && b.exact.Sign() > 0 {
+		b.exact, b.off = decimal.Max(b.exact.Sub(p.Off.Rat()), decimal.Rat{}), p.Off
 	}
-	if p.Minimum != nil && minimum && exact.Cmp(p.Minimum.Rat()) < 0 {
-		exact, by = p.Minimum.Rat(), ByMinimum
+	if c := p.Commitment; c != nil {
+		if due := c.due(b.exact, minimum); due.Cmp(b.exact) != 0 {
+			b.exact, b.by = due, ByCommitment
+		}
 	}
-	return exact, by
+	if p.Maximum != nil && b.exact.Cmp(p.Maximum.Rat()) > 0 {
+		b.exact, b.by = p.Maximum.Rat(), ByMaximum
+	}
+	if p.Minimum != nil && minimum && b.exact.Cmp(p.Minimum.Rat()) < 0 {
+		b.exact, b.by = p.Minimum.Rat(), ByMinimum
+	}
+	return b
 }
 
-// with returns the price with the fields replaced that the override names.
-func (p Price) with(o *Override) Price {
-	replace := func(f PriceFields) bool { return o.Fields&f != 0 }
-	if replace(OverrideAmount) {
-		p.Amount = o.Value.Amount
+// due returns what is due of usage that costs exact. Without trueUp it is not raised to the
+// commitment.
+func (c *Commitment) due(exact decimal.Rat, trueUp bool) decimal.Rat {
+	amount := c.Amount.Rat()
+	switch beyond := exact.Sub(amount); {
+	case beyond.Sign() > 0:
+		return amount.Add(beyond.Mul(c.Overage.Rat()))
+	case trueUp:
+		return amount
 	}
-	if replace(OverrideUnit) {
-		p.Unit = o.Value.Unit
-	}
-	if replace(OverrideSize) {
-		p.Size = o.Value.Size
-	}
-	if replace(OverrideTiers) {
-		p.Tiers = o.Value.Tiers
-	}
-	if replace(OverrideFree) {
-		p.Free = o.Value.Free
-	}
-	if replace(OverrideDiscount) {
-		p.Discount = o.Value.Discount
-	}
-	if replace(OverrideMinimum) {
-		p.Minimum = o.Value.Minimum
-	}
-	if replace(OverrideMaximum) {
-		p.Maximum = o.Value.Maximum
-	}
-	if replace(OverrideZeroUsage) {
-		p.ZeroFree = o.Value.ZeroFree
-	}
-	return p
+	return exact
 }
 
 // billable converts and rounds a quantity and takes the free units off. Free units are not added
@@ -110,7 +118,11 @@ func (c *Convert) round(q decimal.Rat) decimal.Rat {
 // the tiers that the quantity entered.
 func (p *Price) graduated(r *rated) {
 	p.eachTier(r, func(i int, part decimal.Rat) decimal.Rat {
-		amount := part.Mul(p.Tiers[i].Unit.Rat())
+		unit := p.Tiers[i].Unit.Rat()
+		if p.Model == GraduatedPercentage {
+			unit = percent(p.Tiers[i].Unit)
+		}
+		amount := part.Mul(unit)
 		if i > 0 || p.paysFirstFlat(r.billable) {
 			amount = amount.Add(p.Tiers[i].Flat.Rat())
 		}
@@ -120,15 +132,30 @@ func (p *Price) graduated(r *rated) {
 
 // volume prices the whole quantity by the one tier that holds it.
 func (p *Price) volume(r *rated) {
-	i := 0
-	for i < p.lastTier() && r.billable.Cmp(p.Tiers[i].UpTo.Rat()) > 0 {
-		i++
-	}
+	i := p.holding(r.billable)
 	amount := r.billable.Mul(p.Tiers[i].Unit.Rat())
 	if i > 0 || p.paysFirstFlat(r.billable) {
 		amount = amount.Add(p.Tiers[i].Flat.Rat())
 	}
 	r.add(i, r.billable, amount)
+}
+
+// stairstep is the flat amount of the one tier that holds the quantity.
+func (p *Price) stairstep(r *rated) {
+	i, amount := p.holding(r.billable), decimal.Rat{}
+	if i > 0 || p.paysFirstFlat(r.billable) {
+		amount = p.Tiers[i].Flat.Rat()
+	}
+	r.add(i, r.billable, amount)
+}
+
+// holding returns the index of the tier that holds the quantity.
+func (p *Price) holding(q decimal.Rat) int {
+	i := 0
+	for i < p.lastTier() && q.Cmp(p.Tiers[i].UpTo.Rat()) > 0 {
+		i++
+	}
+	return i
 }
 
 // packages prices the packages that were begun; in tiers, those begun in each.

@@ -88,8 +88,8 @@ func (e *Engine) addLeg(r *route, index int32, t Micros) {
 	case t < from:
 		r.hi = min(r.hi, from)
 		if b.auto {
-			// Where an automatic subscription reaches back to depends on the month of t.
-			start, end := e.zones[e.accounts.at(b.account).zone].Month(t)
+			// Where an automatic subscription reaches back to depends on the period of t.
+			start, end := e.whole(b, t)
 			r.lo, r.hi = max(r.lo, start), min(r.hi, end)
 		}
 		return
@@ -115,20 +115,25 @@ func (e *Engine) addLeg(r *route, index int32, t Micros) {
 	e.legs = append(e.legs, l)
 }
 
-// earliest returns the start of t's month if an automatic subscription of which nothing is closed
-// may still begin there: while that month could not have been closed. Otherwise its From.
+// whole returns the calendar period around t, as far as no subscription cuts it.
+func (e *Engine) whole(b *sub, t Micros) (start, end Micros) {
+	return e.zones[e.accounts.at(b.account).zone].Period(b.interval, b.anchor, b.fromDay, t)
+}
+
+// earliest returns the start of t's period if an automatic subscription of which nothing is closed
+// may still begin there: while that period could not have been closed. Otherwise its From.
 func (e *Engine) earliest(b *sub, t Micros) Micros {
 	if t >= b.From {
 		return b.From
 	}
-	start, end := e.zones[e.accounts.at(b.account).zone].Month(t)
+	start, end := e.whole(b, t)
 	if e.watermark >= end.plus(e.settings.Grace) || e.tooOldToOpen(end) {
 		return b.From
 	}
 	return start
 }
 
-// tooOldToOpen reports whether a month ended too long before an event's arrival to be opened by a
+// tooOldToOpen reports whether a period ended too long before an event's arrival to be opened by a
 // default: before the first watermark there is no floor, and one wrong clock must not bill years.
 func (e *Engine) tooOldToOpen(end Micros) bool { return end <= e.at.plus(-e.settings.Horizon) }
 
@@ -165,11 +170,14 @@ func (e *Engine) judgeAutomatic(b *Batch, row int, plan string) int32 {
 		// The id is taken by an account that does not name the subject.
 		return e.addRoute(route{account: -1, owner: -1, mine: true})
 	}
-	start, end := e.zones[utc].Month(t)
-	version := e.planFor(&Subscription{Plan: plan}, DayOf(start))
+	version := e.planFor(&Subscription{Plan: plan}, Always)
 	if version < 0 {
 		return e.addRoute(route{account: -1, owner: -1, mine: true})
 	}
+	every := sub{Subscription: Subscription{Plan: plan, From: Past}, auto: true}
+	e.setPeriods(&every)
+	start, end := e.zones[utc].Period(every.interval, every.anchor, 0, t)
+	version = e.planFor(&every.Subscription, DayOf(start))
 	trial := route{account: 0, owner: -1, mine: true, bucket: bucket, legs: int32(len(e.legs))}
 	trial.late = e.watermark >= end.plus(e.settings.Grace) || e.tooOldToOpen(end)
 	e.legs = append(e.legs, leg{sub: -1, period: -1, terms: e.base[version]})
@@ -201,7 +209,7 @@ func (e *Engine) judgeAutomatic(b *Batch, row int, plan string) int32 {
 func (e *Engine) remembered(b *Batch, row int, account int32) bool {
 	source, _ := b.Source.At(row)
 	id := b.ID.At(row)
-	if hi, lo := e.key(e.accounts.at(account).id, source, id); e.keys.Has(hi, lo) {
+	if _, found := e.keys.Find(e.key(e.accounts.at(account).id, source, id)); found {
 		return true
 	}
 	return slices.ContainsFunc(e.cands, func(c candidate) bool {

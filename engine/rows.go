@@ -3,8 +3,6 @@ package engine
 import (
 	"encoding/binary"
 	"slices"
-
-	"billctl/engine/decimal"
 )
 
 // scratch is memory that Apply uses again for every batch.
@@ -257,6 +255,7 @@ func (e *Engine) key(account, source string, id []byte) (hi, lo uint64) {
 func (e *Engine) foldRow(first Seq, b *Batch, c *candidate) {
 	r := &e.routes[c.route]
 	e.touch(r.bucket)
+	e.spends(r.account)
 	if !e.owners.at(r.owner).used {
 		e.owners.mut(r.owner).used = true
 	}
@@ -278,14 +277,24 @@ func (e *Engine) foldLeg(first Seq, b *Batch, c *candidate, l int32) {
 			p.rows++
 			p.dirty = p.dirty || p.closedAt != Past
 		}
-		m := &e.bounds[h.bound]
-		group := e.groupOf(m, int(c.row))
-		s := e.series.mut(e.seriesOf(period, m.index, group))
-		v, _ := m.value(int(c.row))
-		s.fold.add(m.meter.Aggregate, v)
-		if e.watched != nil {
-			e.use(first+Seq(c.row), &e.legs[l], m, group, v)
-		}
+		e.foldHit(first, b, int(c.row), period, &e.bounds[h.bound])
+	}
+}
+
+// foldHit adds an accepted row to the fold of one meter and its group in a period.
+func (e *Engine) foldHit(first Seq, b *Batch, row int, period int32, m *bound) {
+	group := e.groupOf(m, row)
+	i := e.seriesOf(period, m.index, group)
+	s := e.series.mut(i)
+	v, _ := m.value(row)
+	s.add(m.meter.Aggregate, v)
+	if s.keep != keepNothing {
+		x := m.sample(s.keep, row, b.Time[row], e.periods.at(period).full, v)
+		e.remember(i, m.meter, x)
+		e.levelMoved(period, m)
+	}
+	if e.watched != nil {
+		e.use(first+Seq(row), b.Time[row], m, i, row)
 	}
 }
 
@@ -301,46 +310,4 @@ func (e *Engine) openLeg(l *leg) int32 {
 	}
 	l.period = e.periodOf(l.sub, l.start, l.end)
 	return l.period
-}
-
-// add folds one value in.
-func (f *Fold) add(how Aggregate, v decimal.Decimal) {
-	f.Rows++
-	switch how {
-	case Count:
-	case Total:
-		f.Value.Add(v)
-	case Least:
-		if s := decimal.SumOf(v); f.Rows == 1 || s.Cmp(f.Value) < 0 {
-			f.Value = s
-		}
-	case Most:
-		if s := decimal.SumOf(v); f.Rows == 1 || s.Cmp(f.Value) > 0 {
-			f.Value = s
-		}
-	default:
-		panic("BUG: no such aggregation")
-	}
-}
-
-// Merge folds another fold of the same meter and group in.
-func (f *Fold) Merge(how Aggregate, o Fold) {
-	if o.Rows == 0 {
-		return
-	}
-	take := f.Rows == 0
-	f.Rows += o.Rows
-	switch how {
-	case Count:
-	case Total:
-		f.Value.AddSum(o.Value)
-	case Least:
-		if take || o.Value.Cmp(f.Value) < 0 {
-			f.Value = o.Value
-		}
-	case Most:
-		if take || o.Value.Cmp(f.Value) > 0 {
-			f.Value = o.Value
-		}
-	}
 }

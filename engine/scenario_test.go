@@ -31,7 +31,8 @@ var update = flag.Bool("update", false, "rewrite the effects of testdata/*.txtar
 //	                                   a value is a number, true, false or "text", else text
 //	line TEXT                          a line of a usage file as it stands
 //	watermark [T]    close [T]         T is the line's instant unless it is given
-//	credit ACCOUNT ID AMOUNT CURRENCY
+//	credit ACCOUNT ID AMOUNT CURRENCY [expires=T] [priority=N]
+//	void ID          amend SUBJECT TYPE id=ID ...   of the event with that id that came last
 //	apply FILE                         the difference to the catalog in FILE
 //	clock frozen|free
 //	settings grace=24h reopen=840h horizon=1680h future=5m
@@ -98,6 +99,7 @@ type story struct {
 	files map[string][]byte
 	seq   engine.Seq
 	at    engine.Micros
+	rows  map[engine.Seq]*engine.Batch // of one row each
 	out   strings.Builder
 }
 
@@ -161,6 +163,10 @@ func (s *story) body(words []string, line string) (engine.Body, error) {
 		return &engine.Close{T: when, Actor: "clerk"}, nil
 	case "credit":
 		return credit(words[1:])
+	case "void":
+		return s.void(words[1], nil)
+	case "amend":
+		return s.amend(words[1:])
 	case "apply":
 		return nil, s.applyCatalog(words[1])
 	case "clock":
@@ -186,7 +192,60 @@ func credit(words []string) (engine.Body, error) {
 		digits = 0
 	}
 	amount, err := decimal.ParseAmount(words[2], digits)
-	return &engine.Credit{Account: words[0], ID: words[1], Amount: amount, Currency: words[3]}, err
+	c := &engine.Credit{Account: words[0], ID: words[1], Amount: amount, Currency: words[3]}
+	for _, w := range words[4:] {
+		key, value, _ := strings.Cut(w, "=")
+		switch key {
+		case "expires":
+			c.Expires, err = instant(value)
+		case "priority":
+			c.Priority, err = strconv.Atoi(value)
+		default:
+			err = fmt.Errorf("unknown word %s", w)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return c, err
+}
+
+// void takes back the row with an id that was applied last, or puts another in its place.
+func (s *story) void(id string, amend *engine.Batch) (engine.Body, error) {
+	v := &engine.Void{Amend: amend, Actor: "clerk", Reason: "a mistake"}
+	for seq, b := range s.rows {
+		if string(b.ID.At(0)) == id && seq > v.Of {
+			v.Of, v.Row = seq, b
+		}
+	}
+	if v.Row == nil {
+		return nil, fmt.Errorf("no event %s", id)
+	}
+	if amend != nil {
+		s.keep(amend)
+	}
+	return v, nil
+}
+
+// keep remembers the row of the next entry.
+func (s *story) keep(b *engine.Batch) {
+	if s.rows == nil {
+		s.rows = map[engine.Seq]*engine.Batch{}
+	}
+	s.rows[s.seq] = b
+}
+
+func (s *story) amend(words []string) (engine.Body, error) {
+	text, err := eventLine(s.at, words)
+	if err != nil {
+		return nil, err
+	}
+	b, err := s.decode(text)
+	if err != nil {
+		return nil, err
+	}
+	row := b.(*engine.Batch)
+	return s.void(string(row.ID.At(0)), row)
 }
 
 func settings(words []string) (engine.Body, error) {
@@ -215,7 +274,13 @@ func settings(words []string) (engine.Body, error) {
 
 // applyCatalog journals the difference to a catalog, as `catalog apply` does.
 func (s *story) applyCatalog(name string) error {
-	catalog, err := formats.ReadCatalog(fstest.MapFS{name: {Data: s.files[name]}})
+	tree := fstest.MapFS{name: {Data: s.files[name]}}
+	for other, data := range s.files {
+		if strings.HasSuffix(other, ".csv") {
+			tree[other] = &fstest.MapFile{Data: data}
+		}
+	}
+	catalog, err := formats.ReadCatalog(tree)
 	if err != nil {
 		return err
 	}
@@ -282,6 +347,9 @@ func (s *story) decode(text string) (engine.Body, error) {
 // say applies one entry and writes down what it brings about.
 func (s *story) say(what string, body engine.Body) {
 	entry := &engine.Entry{Seq: s.seq, At: s.at, Body: body}
+	if b, ok := body.(*engine.Batch); ok {
+		s.keep(b)
+	}
 	s.seq += entry.Seqs()
 	var fx engine.Effects
 	for _, e := range s.engines {
@@ -289,8 +357,12 @@ func (s *story) say(what string, body engine.Body) {
 			more = e.Resume(&fx)
 		}
 	}
+	if _, ok := body.(*engine.Void); ok && len(fx.Rejections) > 0 {
+		delete(s.rows, entry.Seq) // the version before stays
+	}
 	slices.SortStableFunc(fx.Invoices, engine.CompareInvoices)
-	if len(fx.Rejections)+len(fx.Refusals)+len(fx.Invoices) > 0 {
+	slices.SortStableFunc(fx.Alerts, engine.CompareAlerts)
+	if len(fx.Rejections)+len(fx.Refusals)+len(fx.Invoices)+len(fx.Alerts) > 0 {
 		fmt.Fprintf(&s.out, "%s %s\n", s.at, what)
 	}
 	for _, r := range fx.Rejections {
@@ -298,6 +370,11 @@ func (s *story) say(what string, body engine.Body) {
 	}
 	for _, r := range fx.Refusals {
 		fmt.Fprintf(&s.out, "  refused: %s\n", r.What)
+	}
+	for _, a := range fx.Alerts {
+		text := fmt.Sprintf("  alert %s: %s/%s/%s reached %s %% of %s: %s %s", a.Budget, a.Account,
+			a.Subscription, a.StartDate, a.Percent, a.Limit, a.Value, a.Currency+a.Unit)
+		s.out.WriteString(strings.TrimRight(text, " ") + "\n")
 	}
 	for _, i := range fx.Invoices {
 		s.invoice("  invoice", i)
@@ -315,11 +392,18 @@ func (s *story) invoice(head string, i *engine.Invoice) {
 			"adjusts %s: now %s for %s, booked %s", a.StartDate, a.Rated.Text(i.Digits),
 			a.Quantity, a.Booked.Text(i.Digits)))
 	}
-	if len(i.Credits) > 0 {
+	for _, c := range i.Coupons {
+		s.row("coupon "+c.ID, c.Amount.Neg().Text(i.Digits), "")
+	}
+	if len(i.Credits)+len(i.Coupons)+len(i.Taxes) > 0 {
 		s.row("subtotal", i.Subtotal.Text(i.Digits), "")
 	}
 	for _, c := range i.Credits {
 		s.row("credit "+c.ID, c.Amount.Neg().Text(i.Digits), "")
+	}
+	for _, t := range i.Taxes {
+		s.row(strings.TrimSpace("tax "+t.Code), t.Amount.Text(i.Digits),
+			fmt.Sprintf("%s %% of %s", t.Percent, t.Base.Text(i.Digits)))
 	}
 	s.row("total", i.Total.Text(i.Digits), i.Currency)
 }
@@ -355,6 +439,12 @@ func lineWords(i *engine.Invoice, l *engine.Line) string {
 	}
 	for _, u := range l.Tiers {
 		words = append(words, fmt.Sprintf("tier %d: %s = %s", u.Tier+1, u.Quantity, u.Amount))
+	}
+	for _, c := range l.Coupons {
+		words = append(words, fmt.Sprintf("coupon %s: %s %% off", c.ID, c.Percent))
+	}
+	if l.Trial {
+		words = append(words, fmt.Sprint("trial: free instead of ", l.Rated))
 	}
 	if l.Amount.Rat(i.Digits).Cmp(l.Exact) != 0 {
 		words = append(words, fmt.Sprint("exactly ", l.Exact))

@@ -25,6 +25,7 @@ type state struct {
 	subs     vec[sub]
 	periods  vec[period]
 	series   vec[series]
+	bag      vec[bagEntry]
 	owners   vec[owner]
 	byID     vec[int32] // open addressing over accounts: index + 1
 	idMask   uint32
@@ -55,6 +56,8 @@ type global struct {
 	rejected  multiset // of (seq, reason)
 	keyDays   []keyDay // by rising day; replaced when shared
 	positions []Position
+	budgets   []Budget // by rising Key; replaced, never written to
+	voidDays  []keyDay // of the events that a Void took back or changed, as keyDays
 }
 
 // defaultRule is a default. One that has ended opens nothing, but what it opened goes on.
@@ -106,10 +109,15 @@ type account struct {
 	name    string
 	zone    int32
 	bucket  uint16
-	auto    bool     // made by a default
-	subs    []int32  // by (key, from); replaced, never written to
-	owners  []int32  // replaced, never written to
-	credits []credit // by grant; replaced, never written to
+	auto    bool           // made by a default
+	subs    []int32        // by (key, from); replaced, never written to
+	owners  []int32        // replaced, never written to
+	credits []credit       // by grant; replaced, never written to
+	coupons []Coupon       // by rising ID; replaced, never written to
+	taxes   []AccountTaxes // by rising From; replaced, never written to
+	voided  []voided       // by key; replaced, never written to
+	fired   []fired        // alerts; replaced, never written to
+	touched bool           // usage came since the budgets were looked at
 }
 
 type credit struct {
@@ -121,12 +129,17 @@ type credit struct {
 type sub struct {
 	Subscription
 	account   int32
-	auto      bool     // From moves back to the period of an earlier event while nothing is closed
+	auto      bool // From moves back to the period of an earlier event while nothing is closed
+	since     Seq  // of the entry that made it; 0: before any event that it could count
+	interval  Interval
+	anchor    Anchor
+	fromDay   Day      // the local day of From
 	started   bool     // the start invoice has been considered
 	corrected bool     // the last document was issued: nothing more counts
 	next      Micros   // periods that end at or before it are closed
 	newest    int32    // head of the list of retained periods, by falling start; -1: none
 	paid      []booked // flat amounts billed in advance for the period that begins at next
+	levels    []level  // what forgotten periods left behind; replaced, never written to
 	issued    uint32
 	history   Digest // chain over the issued invoices
 }
@@ -137,6 +150,7 @@ type period struct {
 	sub        int32
 	terms      int32
 	start, end Micros
+	full       Micros // where the whole period begins, from which windows are counted
 	closedAt   Micros // Past while open
 	rows       uint64 // accepted, over all meters once
 	dirty      bool   // usage came after the close that no invoice has adjusted yet
@@ -157,7 +171,9 @@ type booked struct {
 type series struct {
 	period, meter, group int32
 	next                 int32
-	fold                 Fold
+	tally
+	bag  int32 // head of the list of what it remembers; -1: none
+	keep keeping
 }
 
 // owner is one interval of a subject's ownership.
@@ -174,6 +190,8 @@ type terms struct {
 	plan   *Plan
 	prices []Price
 	meters []int32 // those that prices name, rising
+	each   []bool  // by meters: a Percentage price rates every row
+	levels bool    // one of the meters is TimeWeighted
 }
 
 // account lookup: byID is pinned with the rest, so that a View finds accounts without a lock.
@@ -317,11 +335,17 @@ func (s *state) localDay(b *sub, t Micros) Day {
 }
 
 // around returns the period of the subscription that holds t, which lies in its interval, and the
-// whole calendar period around it.
+// whole calendar or anchored period around it. A trial's end cuts periods as From and To do.
 func (s *state) around(b *sub, t Micros) (start, end, fullStart, fullEnd Micros) {
 	z := s.zones[s.accounts.at(b.account).zone]
-	fullStart, fullEnd = z.Month(t)
-	return max(fullStart, b.From), min(fullEnd, b.To), fullStart, fullEnd
+	fullStart, fullEnd = z.Period(b.interval, b.anchor, b.fromDay, t)
+	start, end = max(fullStart, b.From), min(fullEnd, b.To)
+	if t < b.Trial {
+		end = min(end, b.Trial)
+	} else if b.Trial != 0 {
+		start = max(start, b.Trial)
+	}
+	return start, end, fullStart, fullEnd
 }
 
 // retained returns the kept period of the subscription that begins at start, or -1.

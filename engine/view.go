@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"billctl/engine/decimal"
 )
 
 // View is an immutable picture of all shards at one position. Any number of goroutines may read it
@@ -173,6 +175,39 @@ func (v *View) Defaults() []Default {
 	return out
 }
 
+// Budgets returns the budgets, by rising Key.
+func (v *View) Budgets() []Budget { return slices.Clone(v.first().budgets) }
+
+// Coupons returns the coupons of an account, by rising ID.
+func (v *View) Coupons(account string) []Coupon {
+	a, _ := v.Account(account)
+	return a.Coupons
+}
+
+// Taxes returns what taxes an account, by rising From.
+func (v *View) Taxes(account string) []AccountTaxes {
+	a, _ := v.Account(account)
+	return a.Taxes
+}
+
+// Fired returns the percentages of a budget that were reached in a period of a subscription, and of
+// which an Alert was given.
+func (v *View) Fired(account, budget, subscription string, start Micros) []decimal.Decimal {
+	s := v.shardOf(account)
+	i := s.findAccount(account)
+	if i < 0 {
+		return nil
+	}
+	var out []decimal.Decimal
+	for _, f := range s.accounts.at(i).fired {
+		if f.budget == budget && f.sub == subscription && f.start == start {
+			out = append(out, f.percent)
+		}
+	}
+	slices.SortFunc(out, decimal.Decimal.Cmp)
+	return out
+}
+
 // ZoneKnown reports whether the journal has the zone's rules.
 func (v *View) ZoneKnown(name string) bool { return v.first().zoneIndex(name) >= 0 }
 
@@ -186,6 +221,8 @@ type AccountState struct {
 	Subjects       []Ownership // present and past, by subject and From
 	Subscriptions  []Subscription
 	Credits        []CreditState
+	Coupons        []Coupon       // by rising ID
+	Taxes          []AccountTaxes // by rising From
 }
 
 // CreditState is a grant and what is left of it.
@@ -228,6 +265,7 @@ func (s *state) accountState(i int32) AccountState {
 		c := &a.credits[i]
 		out.Credits = append(out.Credits, CreditState{c.Credit, c.left.Text(s.digits(c.Currency))})
 	}
+	out.Coupons, out.Taxes = slices.Clone(a.coupons), slices.Clone(a.taxes)
 	return out
 }
 
@@ -404,8 +442,9 @@ func (s *state) openPeriod(b *sub, start Micros, credits []credit) OpenPeriod {
 		StartDate: s.zones[s.accounts.at(b.account).zone].dateText(begin),
 	}
 	if p := s.retained(b, start); p >= 0 {
-		o.Rows, o.Usage = s.periods.at(p).rows, s.usage(p)
+		o.Rows = s.periods.at(p).rows
 	}
+	o.Usage = s.usage(b, t, start)
 	o.SoFar = s.draftPeriod(b, start, nil, true).invoice
 	o.IfClosedNow = s.draftPeriod(b, start, credits, false).invoice
 	spend(credits, o.IfClosedNow)

@@ -19,9 +19,9 @@ func (c written) given() bool { return c.at.src != nil }
 
 // subRow is a subscription as written.
 type subRow struct {
-	key, plan, pin, from, to written
-	overrides                *node
-	at                       place
+	key, plan, pin, from, to, trial written
+	overrides                       *node
+	at                              place
 }
 
 // account reads an account of a YAML file or of a line of JSON.
@@ -29,7 +29,8 @@ func (r *catalogReader) account(n *node) {
 	if r.faults.full() {
 		return
 	}
-	f := fieldsOf(r.faults, n, "an account", "id", "name", "timezone", "subjects", "subscriptions")
+	f := fieldsOf(r.faults, n, "an account", "id", "name", "timezone", "subjects", "subscriptions",
+		"coupons", "taxes")
 	if f == nil {
 		return
 	}
@@ -58,12 +59,19 @@ func (r *catalogReader) account(n *node) {
 	for _, item := range f.list(f.get("subscriptions"), "subscriptions") {
 		r.subscription(a, zone, item)
 	}
+	for _, item := range f.list(f.get("coupons"), "coupons") {
+		r.coupon(a, zone, item)
+	}
+	for _, item := range f.list(f.get("taxes"), "taxes") {
+		r.taxes(a, item)
+	}
 	r.c.Accounts = append(r.c.Accounts, *a)
 }
 
 // subscription reads one subscription of an account.
 func (r *catalogReader) subscription(a *Account, zone *engine.Zone, n *node) {
-	f := fieldsOf(r.faults, n, "a subscription", "key", "plan", "pin", "from", "to", "overrides")
+	f := fieldsOf(r.faults, n, "a subscription",
+		"key", "plan", "pin", "from", "to", "trial_until", "overrides")
 	if f == nil {
 		return
 	}
@@ -73,6 +81,7 @@ func (r *catalogReader) subscription(a *Account, zone *engine.Zone, n *node) {
 		pin:       f.written(f.get("pin"), "pin"),
 		from:      f.written(f.need("from", "write from: 2026-01-01"), "from"),
 		to:        f.written(f.get("to"), "to"),
+		trial:     f.written(f.get("trial_until"), "trial_until"),
 		overrides: f.get("overrides"),
 		at:        n.at,
 	})
@@ -134,7 +143,10 @@ func (r *catalogReader) subject(a *Account, name string, at place) {
 // checked when all plans are known.
 func (r *catalogReader) addSubscription(a *Account, zone *engine.Zone, row *subRow) {
 	s := engine.Subscription{Key: "main", Plan: row.plan.text, To: engine.Future}
-	at := subPlaces{row.at, row.plan.at, row.pin.at, row.from.at, row.to.at, row.overrides}
+	at := subPlaces{
+		sub: row.at, plan: row.plan.at, pin: row.pin.at, from: row.from.at, to: row.to.at,
+		overrides: row.overrides,
+	}
 	if row.key.given() {
 		s.Key = row.key.text
 		if !isKey(s.Key) {
@@ -156,6 +168,13 @@ func (r *catalogReader) addSubscription(a *Account, zone *engine.Zone, row *subR
 	if ok && s.From >= s.To {
 		r.faults.add(row.to.at, "to is the first instant that is no longer part of it",
 			"to %s is not after from %s", row.to.text, row.from.text)
+		ok = false
+	}
+	// A subscription may end within its trial: its end moves, all else of it stays as it is.
+	if row.trial.given() && r.when(&s.Trial, row.trial, "trial_until", zone) && ok &&
+		s.Trial <= s.From {
+		r.faults.add(row.trial.at, "trial_until is the first instant that is paid for",
+			"trial_until %s is not after from %s", row.trial.text, row.from.text)
 		ok = false
 	}
 	if ok {
@@ -207,6 +226,7 @@ func (r *catalogReader) checkAccounts() {
 				at.overrides = nil
 			}
 		}
+		r.checkCoupons(a, first, currency)
 	}
 }
 

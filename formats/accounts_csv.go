@@ -1,12 +1,8 @@
 package formats
 
 import (
-	"encoding/csv"
-	"errors"
-	"io"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"billctl/engine"
 )
@@ -17,24 +13,20 @@ const maxTable = 256 << 20
 // accountColumns are the columns of a table of accounts, in any order; only id must be there.
 var accountColumns = []string{
 	"id", "name", "timezone", "subjects", "plan", "subscription", "from", "to", "pin",
+	"trial_until",
 }
 
 // accountTable reads a CSV file of accounts: a row for each account, or adjacent rows with one id
 // for its subscriptions.
 type accountTable struct {
+	csvTable
 	r       *catalogReader
-	src     *source
-	csv     *csv.Reader
-	columns [9]int // of accountColumns in the file, or -1
-	lines   []int  // offset of each line, where columns must be counted in characters
-	record  []string
+	columns [10]int // of accountColumns in the file, or -1
 }
 
 // accountsCSV reads a CSV file of accounts.
 func (r *catalogReader) accountsCSV(src *source) {
-	t := &accountTable{r: r, src: src, csv: csv.NewReader(strings.NewReader(src.text))}
-	t.csv.FieldsPerRecord = -1
-	t.csv.ReuseRecord = true
+	t := &accountTable{csvTable: newCSVTable(r.faults, src), r: r}
 	if !t.next() || !t.header() {
 		r.unread = true
 		return
@@ -76,38 +68,18 @@ func (r *catalogReader) accountsCSV(src *source) {
 
 // next reads a record; false at the end or after a fault.
 func (t *accountTable) next() bool {
-	record, err := t.csv.Read()
-	if errors.Is(err, io.EOF) {
-		if t.record == nil {
-			t.r.faults.add(place{t.src, 1, 1, 1}, "begin with a line of column names",
-				"the file is empty")
-		}
-		return false
-	}
-	t.record = record
-	var bad *csv.ParseError
-	if errors.As(err, &bad) {
+	before := len(t.r.faults.list)
+	ok := t.csvTable.next("begin with a line of column names")
+	if len(t.r.faults.list) > before {
 		t.r.unread = true
-		at := place{t.src, int32(bad.Line), int32(max(1, bad.Column)), 1}
-		t.r.faults.add(at, `write " inside a quoted field as ""`, "the line is not CSV: %s", bad.Err)
-		return false
 	}
-	if err != nil {
-		panic("BUG: reading from a string fails: " + err.Error())
-	}
-	return true
+	return ok
 }
 
 // header reads the column names.
 func (t *accountTable) header() bool {
 	for i := range t.columns {
 		t.columns[i] = -1
-	}
-	if !isASCII(t.src.text) {
-		for at, line := 0, ""; at < len(t.src.text); at += len(line) + 1 {
-			t.lines = append(t.lines, at)
-			line, _, _ = strings.Cut(t.src.text[at:], "\n")
-		}
 	}
 	ok := true
 	for i, name := range t.record {
@@ -132,17 +104,6 @@ func (t *accountTable) header() bool {
 		return false
 	}
 	return ok
-}
-
-// place returns where a field of the record stands.
-func (t *accountTable) place(field int) place {
-	line, column := t.csv.FieldPos(field)
-	width := utf8.RuneCountInString(t.record[field])
-	if t.lines != nil && line <= len(t.lines) {
-		start := t.lines[line-1]
-		column = utf8.RuneCountInString(t.src.text[start:start+column-1]) + 1
-	}
-	return place{t.src, int32(line), int32(column), int32(width)}
 }
 
 // cell returns the field of one of accountColumns; not given where it is empty.
@@ -219,10 +180,11 @@ func (t *accountTable) same(a *Account) {
 // subscription reads the row's subscription, if it has one.
 func (t *accountTable) subscription(a *Account, zone *engine.Zone) {
 	row := subRow{
-		plan: t.cell(4), key: t.cell(5), from: t.cell(6), to: t.cell(7), pin: t.cell(8), at: t.place(0),
+		plan: t.cell(4), key: t.cell(5), from: t.cell(6), to: t.cell(7), pin: t.cell(8),
+		trial: t.cell(9), at: t.place(0),
 	}
 	if !row.plan.given() && !row.key.given() && !row.from.given() && !row.to.given() &&
-		!row.pin.given() {
+		!row.pin.given() && !row.trial.given() {
 		return
 	}
 	for _, need := range []struct {
@@ -234,14 +196,4 @@ func (t *accountTable) subscription(a *Account, zone *engine.Zone) {
 		}
 	}
 	t.r.addSubscription(a, zone, &row)
-}
-
-// isASCII reports whether every byte of s is a character.
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
 }

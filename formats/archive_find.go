@@ -68,8 +68,8 @@ func controlWords() []string {
 	var words []string
 	for _, body := range []engine.Body{
 		&engine.Genesis{}, &engine.Rules{}, &engine.Settings{}, &engine.Source{}, &engine.Zone{},
-		&engine.Change{}, &engine.Credit{}, &engine.Watermark{}, &engine.Close{}, &engine.Clock{},
-		&engine.Mark{}, &engine.Seal{},
+		&engine.Change{}, &engine.Credit{}, &engine.Void{}, &engine.Watermark{}, &engine.Close{},
+		&engine.Clock{}, &engine.Mark{}, &engine.Seal{},
 	} {
 		words = append(words, kindName(body))
 	}

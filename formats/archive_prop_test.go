@@ -204,7 +204,7 @@ func (g *entryGen) column(path string, kind engine.ColumnKind, taken []bool) eng
 
 // TestArchiveOfAnything writes and reads random entries.
 func TestArchiveOfAnything(t *testing.T) {
-	for seed := range uint64(70) {
+	for seed := range uint64(30 * *archiveTimes) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			checkArchive(t, newEntryGen(seed).entries())
 		})

@@ -3,6 +3,7 @@ package formats_test
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -16,6 +17,9 @@ import (
 	"billctl/formats"
 	"billctl/internal/store"
 )
+
+var archiveTimes = flag.Int("archive.times", 1,
+	"times as many random archives, and damages of one, as usual")
 
 var archiveGenesis = engine.Genesis{
 	Journal: [16]byte{1, 2, 3, 0xfe}, Partition: 7, HashKey: [16]byte{9}, Format: 1,
@@ -186,7 +190,7 @@ func TestArchiveOfGoldenJournal(t *testing.T) {
 }
 
 func TestArchiveOfRandomCases(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(30 * *archiveTimes) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		entries, err := fixtures.RandomCase(seed).Entries(func(n int) int { return 1 + r.IntN(n) })
 		if err != nil {
@@ -247,8 +251,13 @@ func usageEntries(t testing.TB, events int64, rows int) []*engine.Entry {
 }
 
 func TestArchiveOfUsage(t *testing.T) {
-	for _, rows := range []int{70, 5000, 0} {
-		entries := usageEntries(t, 40_000, rows)
+	for _, c := range []struct {
+		events int64
+		rows   int
+	}{
+		{4000, 70}, {12_000, 5000}, {40_000, 0}, // the last has columns of more than a page
+	} {
+		entries := usageEntries(t, c.events, c.rows)
 		checkArchive(t, entries)
 		for _, e := range entries {
 			checkDigests(t, e.Body.(*engine.Batch))

@@ -421,6 +421,8 @@ func kindName(body engine.Body) string {
 		return "zone"
 	case *engine.Change:
 		return "change"
+	case *engine.Void:
+		return "void"
 	case *engine.Credit:
 		return "credit"
 	case *engine.Watermark:

@@ -16,12 +16,14 @@ type Catalog struct {
 	Meters   []engine.Meter   // by rising Key
 	Plans    []engine.Plan    // by rising Key and Version
 	Defaults []engine.Default // by rising Event
+	Budgets  []engine.Budget  // by rising Key
 	Accounts []Account        // by rising ID
-	Files    []string         // that were read, rising; empty where there is no catalog
+	Files    []string         // that were read, rising; none: there is no catalog
 
 	meterAt   map[string]place
 	planAt    map[planID]*planPlaces
 	defaultAt map[string]place
+	budgetAt  map[string]*budgetPlaces
 	zones     map[string]*engine.Zone // of the accounts
 }
 
@@ -32,6 +34,8 @@ type Account struct {
 	Zone          string
 	Subjects      []string              // as the file lists them; [ID] where it has no list
 	Subscriptions []engine.Subscription // by rising Key and From
+	Coupons       []engine.Coupon       // by rising ID
+	Taxes         []engine.AccountTaxes // by rising From
 
 	at *accountPlaces
 }
@@ -45,6 +49,7 @@ type planID struct {
 // planPlaces are where the parts of a plan version stand.
 type planPlaces struct {
 	plan, version, effective, currency place
+	anchor                             place // or of the period
 	prices                             map[string]place
 }
 
@@ -54,6 +59,8 @@ type accountPlaces struct {
 	named, listed bool    // whether the file gives a name, a list of subjects
 	subjects      []place // by Account.Subjects
 	subscriptions []subPlaces
+	coupons       []couponPlaces // by Account.Coupons
+	taxes         []place        // by Account.Taxes
 }
 
 // subPlaces are where the parts of a subscription stand.
@@ -87,7 +94,8 @@ func ReadAccounts(fsys fs.FS, name string, data []byte) (*Catalog, error) {
 	}
 	clear(r.accounts)
 	clear(r.subjects)
-	r.c.Accounts = nil
+	r.c.Accounts, r.c.Budgets = nil, nil
+	r.outside = name
 	if len(data) > maxTable {
 		r.tooLarge(name, maxTable)
 		return r.result()
@@ -114,7 +122,10 @@ func newCatalogReader() *catalogReader {
 		subjects:   map[string]place{},
 		accounts:   map[string]place{},
 		priceNodes: map[planID][]*node{},
+		currencies: map[string]declared{},
+		matrices:   map[string]*matrixTable{},
 		c: &Catalog{
+			budgetAt:  map[string]*budgetPlaces{},
 			meterAt:   map[string]place{},
 			planAt:    map[planID]*planPlaces{},
 			defaultAt: map[string]place{},
@@ -124,6 +135,7 @@ func newCatalogReader() *catalogReader {
 
 // walk reads the files of a catalog.
 func (r *catalogReader) walk(fsys fs.FS) error {
+	r.fsys = fsys
 	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -166,6 +178,10 @@ type catalogReader struct {
 	subjects   map[string]place
 	accounts   map[string]place
 	priceNodes map[planID][]*node
+	currencies map[string]declared
+	fsys       fs.FS                   // nil where there are no files beside the one that is read
+	matrices   map[string]*matrixTable // by name
+	outside    string                  // a table that is no part of fsys
 }
 
 // file reads one file if it is part of a catalog.
@@ -173,7 +189,7 @@ func (r *catalogReader) file(fsys fs.FS, name string, d fs.DirEntry) error {
 	base, ext := path.Base(name), path.Ext(name)
 	yamlFile := ext == ".yaml" || ext == ".yml"
 	table := strings.HasPrefix(base, "accounts") && (ext == ".csv" || ext == ".jsonl")
-	if d.IsDir() || !yamlFile && !table || r.faults.full() {
+	if d.IsDir() || !yamlFile && !table || isCases(name) || r.faults.full() {
 		return nil
 	}
 	info, err := fs.Stat(fsys, name) // a link counts as what it points to
@@ -224,18 +240,25 @@ func (r *catalogReader) yaml(src *source) {
 	}
 }
 
-// document reads the four parts that a document may have.
+// document reads the parts that a document may have.
 func (r *catalogReader) document(doc *node) {
-	f := fieldsOf(r.faults, doc, "a catalog file", "meters", "plans", "accounts", "defaults")
+	f := fieldsOf(r.faults, doc, "a catalog file", "meters", "plans", "accounts", "defaults",
+		"budgets", "currencies")
 	if f == nil {
 		r.unread = true
 		return
+	}
+	for _, n := range f.list(f.get("currencies"), "currencies") {
+		r.ownCurrency(n)
 	}
 	for _, n := range f.list(f.get("meters"), "meters") {
 		r.meter(n)
 	}
 	for _, n := range f.list(f.get("plans"), "plans") {
 		r.plan(n)
+	}
+	for _, n := range f.list(f.get("budgets"), "budgets") {
+		r.budget(n)
 	}
 	for _, n := range f.list(f.get("accounts"), "accounts") {
 		r.account(n)
@@ -283,13 +306,40 @@ func (r *catalogReader) finish() {
 		return strings.Compare(a.Event, b.Event)
 	})
 	slices.SortFunc(c.Accounts, func(a, b Account) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(c.Budgets, func(a, b engine.Budget) int { return strings.Compare(a.Key, b.Key) })
 	c.zones = r.zones
+	c.Files = sortedSet(c.Files) // a matrix may be read by several
 	if r.unread {
 		return // what a broken file defines would be reported as missing everywhere
 	}
 	r.checkPlans()
 	r.checkDefaults()
+	r.checkBudgets()
 	r.checkAccounts()
+	r.checkEngine()
+}
+
+// checkEngine checks what the engine would refuse: the net behind all other checks, which know the
+// place better.
+func (r *catalogReader) checkEngine() {
+	if len(r.faults.list) > 0 {
+		return
+	}
+	refused := func(at place, err error) {
+		if err != nil {
+			r.faults.add(at, "", "%v", err)
+		}
+	}
+	for i := range r.c.Meters {
+		refused(r.c.meterAt[r.c.Meters[i].Key], r.c.Meters[i].Validate())
+	}
+	for i := range r.c.Plans {
+		p := &r.c.Plans[i]
+		refused(r.c.planAt[planID{p.Key, p.Version}].plan, p.Validate())
+	}
+	for i := range r.c.Budgets {
+		refused(r.c.budgetAt[r.c.Budgets[i].Key].key, r.c.Budgets[i].Validate())
+	}
 }
 
 // contains reports whether the list has the word.

@@ -1,6 +1,9 @@
 package formats
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Currencies of ISO 4217 as of 2025, by the digits of their minor units. Funds codes,
 // metals and test codes are left out: nobody pays in them.
@@ -32,5 +35,80 @@ func currencyDigits(code string) (int, bool) {
 			}
 		}
 	}
+	return 0, false
+}
+
+// maxDigits are the most digits of a currency that a catalog declares.
+const maxDigits = 12
+
+// declared is a currency of the catalog's own.
+type declared struct {
+	digits int
+	at     place
+}
+
+// ownCurrency reads one item of currencies.
+func (r *catalogReader) ownCurrency(n *node) {
+	f := fieldsOf(r.faults, n, "a currency", "code", "digits")
+	if f == nil {
+		return
+	}
+	code, ok := f.scalar(f.need("code", "name it: code: TOK"), "code")
+	if !ok {
+		return
+	}
+	at := n.child("code").at
+	f.what = "currency " + clip(code)
+	digits, counted := f.whole(f.need("digits", "say how many digits amounts have: digits: 6"),
+		"digits", 0, maxDigits)
+	if first, twice := r.currencies[code]; twice {
+		r.faults.add(at, "the first is in "+first.at.String(), "currency %q is given twice", clip(code))
+		return
+	}
+	iso, known := currencyDigits(code)
+	_, upper := currencyDigits(strings.ToUpper(code))
+	switch {
+	case !isCode(code):
+		r.faults.add(at, "use 1 to 12 of the characters A-Z a-z 0-9, a letter first",
+			"currency %q is not a code", clip(code))
+	case known && counted && digits != iso:
+		r.faults.add(n.child("digits").at, "give a unit of your own another code",
+			"currency %s has %s in ISO 4217, not %d", code, plural(iso, "digit"), digits)
+	case upper && !known:
+		r.faults.add(at, "give a unit of your own a code that is not one of ISO 4217",
+			"currency %q looks like %s", code, strings.ToUpper(code))
+	}
+	r.currencies[code] = declared{digits, at}
+}
+
+// isCode reports whether s can be the code of a currency of one's own.
+func isCode(s string) bool {
+	const first = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	return s != "" && len(s) <= 12 && strings.Trim(s, first+"0123456789") == "" &&
+		strings.IndexByte(first, s[0]) >= 0
+}
+
+// knownCurrency returns the digits of a currency of ISO 4217 or of the catalog's own; after a fault
+// false. All files must be read before.
+func (r *catalogReader) knownCurrency(code string, at place) (digits int, ok bool) {
+	if digits, ok = currencyDigits(code); ok {
+		return digits, true
+	}
+	if own, ok := r.currencies[code]; ok {
+		return own.digits, true
+	}
+	hint := "use a code of ISO 4217: EUR, USD, JPY, ..., or declare it: " +
+		"currencies: [{code: TOK, digits: 6}]"
+	codes := make([]string, 0, len(r.currencies))
+	for c := range r.currencies {
+		codes = append(codes, c)
+	}
+	slices.Sort(codes)
+	if _, upper := currencyDigits(strings.ToUpper(code)); upper {
+		hint = "write it in capitals: " + strings.ToUpper(code)
+	} else if len(codes) > 0 {
+		hint = "use a code of ISO 4217, or one that the catalog declares; " + known(code, codes)
+	}
+	r.faults.add(at, hint, "currency %q is not known", clip(code))
 	return 0, false
 }

@@ -299,6 +299,16 @@ func (f *fields) positive(n *node, what string) (decimal.Decimal, bool) {
 	return d, ok
 }
 
+// percent returns a number from 0 to 100.
+func (f *fields) percent(n *node, what string) (decimal.Decimal, bool) {
+	d, ok := f.decimal(n, what)
+	if ok && (d.Sign() < 0 || d.Cmp(decimal.FromInt(100)) > 0) {
+		f.faults.add(n.at, "10 is ten percent", "%s %s is not from 0 to 100", what, n.text)
+		return d, false
+	}
+	return d, ok
+}
+
 // values returns the texts of one value or of a list of them, rising, each once. A number without
 // quotes stands for the number, in its canonical text: 5.0 is 5.
 func (f *fields) values(n *node, what string) []string {

@@ -8,17 +8,11 @@ import (
 	"billctl/engine"
 )
 
-var aggregates = []struct {
-	word string
-	how  engine.Aggregate
-}{
-	{"count", engine.Count}, {"sum", engine.Total}, {"min", engine.Least}, {"max", engine.Most},
-}
-
 // meter reads one meter.
 func (r *catalogReader) meter(n *node) {
 	f := fieldsOf(r.faults, n, "a meter",
-		"key", "event", "aggregate", "value", "group_by", "where", "unit")
+		"key", "event", "aggregate", "value", "group_by", "where", "unit", "constant", "round_each",
+		"time_unit", "percentile", "window", "of", "correctable")
 	if f == nil {
 		return
 	}
@@ -42,26 +36,6 @@ func (r *catalogReader) meter(n *node) {
 		m.Unit, _ = f.name(unit, "unit")
 	}
 	r.c.Meters = append(r.c.Meters, m)
-}
-
-// aggregate reads how the meter folds its values, and which.
-func (r *catalogReader) aggregate(f *fields, m *engine.Meter) {
-	words := make([]string, len(aggregates))
-	for i, a := range aggregates {
-		words[i] = a.word
-	}
-	hint := "known here: " + strings.Join(words, ", ")
-	word, ok := f.word(f.need("aggregate", hint), "aggregate", words...)
-	if !ok {
-		return
-	}
-	m.Aggregate = aggregates[slices.Index(words, word)].how
-	if m.Aggregate == engine.Count {
-		f.refuse("leave it out: count counts events", "aggregate count takes no %s", "value")
-		return
-	}
-	const example = "name the number to fold: value: data.output_tokens"
-	m.Value, _ = r.path(f, f.need("value", example), "value")
 }
 
 // path reads the path of a property of data.

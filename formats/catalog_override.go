@@ -4,9 +4,11 @@ import (
 	"slices"
 
 	"billctl/engine"
+	"billctl/engine/decimal"
 )
 
-// overrideFields are the keys of an override and the fields that they replace.
+// overrideFields are the keys of an override and the fields that they replace. Of a discount, what
+// is written is replaced.
 var overrideFields = []struct {
 	key   string
 	field engine.PriceFields
@@ -15,6 +17,11 @@ var overrideFields = []struct {
 	{"tiers", engine.OverrideTiers}, {"free", engine.OverrideFree},
 	{"discount", engine.OverrideDiscount}, {"minimum", engine.OverrideMinimum},
 	{"maximum", engine.OverrideMaximum}, {"zero_usage", engine.OverrideZeroUsage},
+	{"rate", engine.OverrideRate}, {"fixed", engine.OverrideFixed},
+	{"free_events", engine.OverrideFreeEvents}, {"free_amount", engine.OverrideFreeAmount},
+	{"min_per_event", engine.OverrideMinEach}, {"max_per_event", engine.OverrideMaxEach},
+	{"multiplier", engine.OverrideMultiplier}, {"discount amount", engine.OverrideOff},
+	{"commitment", engine.OverrideCommitment}, {"matrix", engine.OverrideMatrix},
 }
 
 // overrides reads what a subscription changes of the prices of the versions that may rate it.
@@ -110,6 +117,14 @@ func (r *catalogReader) overrideValue(f *fields, o *engine.Override) {
 			o.Fields |= field.field
 		}
 	}
+	if d := f.node.child("discount"); d != nil {
+		if d.child("amount") != nil {
+			o.Fields |= engine.OverrideOff
+		}
+		if d.child("percent") == nil {
+			o.Fields &^= engine.OverrideDiscount
+		}
+	}
 	v.Amount, _ = f.amount(f.get("amount"), "amount")
 	v.Unit, _ = f.amount(f.get("unit"), "price")
 	if n := f.get("size"); n != nil {
@@ -123,6 +138,11 @@ func (r *catalogReader) overrideValue(f *fields, o *engine.Override) {
 	}
 	if _, ok := f.word(f.get("zero_usage"), "zero_usage", "free"); ok {
 		v.ZeroFree = true
+	}
+	r.percentage(f, v)
+	r.multiplier(f, v)
+	if n := f.get("matrix"); n != nil {
+		v.Matrix = r.matrix(n)
 	}
 	r.bounds(f, v)
 }
@@ -141,15 +161,39 @@ func (r *catalogReader) checkOverride(f *fields, o *engine.Override, base *engin
 			return
 		}
 	}
-	low, high := base.Minimum, base.Maximum
-	if o.Fields&engine.OverrideMinimum != 0 {
-		low = o.Value.Minimum
+	const units = engine.OverrideUnit | engine.OverrideMatrix
+	if o.Value.Model == engine.Unit && o.Fields&units != 0 {
+		if base.Matrix != nil {
+			f.refuse("override matrix", "price "+base.Key+" has a matrix, so %s has no effect", "unit")
+		} else {
+			f.refuse("override unit", "price "+base.Key+" has no %s", "matrix")
+		}
+		if m := r.c.meterByKey(base.Meter); m != nil && f.has("matrix") {
+			r.checkMatrix(m, f.node.child("matrix"))
+		}
 	}
-	if o.Fields&engine.OverrideMaximum != 0 {
-		high = o.Value.Maximum
+	r.checkBounds(f, base, "minimum", "maximum",
+		overridden(o, engine.OverrideMinimum, o.Value.Minimum, base.Minimum),
+		overridden(o, engine.OverrideMaximum, o.Value.Maximum, base.Maximum))
+	r.checkBounds(f, base, "min_per_event", "max_per_event",
+		overridden(o, engine.OverrideMinEach, o.Value.MinEach, base.MinEach),
+		overridden(o, engine.OverrideMaxEach, o.Value.MaxEach, base.MaxEach))
+}
+
+// overridden returns the value of a field that the override may replace.
+func overridden(o *engine.Override, field engine.PriceFields,
+	own, base *decimal.Decimal) *decimal.Decimal {
+	if o.Fields&field != 0 {
+		return own
 	}
+	return base
+}
+
+// checkBounds checks that the bounds of an overridden price hold something.
+func (r *catalogReader) checkBounds(f *fields, base *engine.Price, lower, upper string,
+	low, high *decimal.Decimal) {
 	if low != nil && high != nil && low.Cmp(*high) > 0 {
-		r.faults.add(f.node.at, "override both", "minimum %s is above maximum %s of price %s",
-			low, high, base.Key)
+		r.faults.add(f.node.at, "override both", "%s %s is above %s %s of price %s", lower, low, upper,
+			high, base.Key)
 	}
 }

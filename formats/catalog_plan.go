@@ -3,7 +3,6 @@ package formats
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"billctl/engine"
@@ -15,7 +14,7 @@ const maxVersion = 1_000_000
 // plan reads one version of a plan.
 func (r *catalogReader) plan(n *node) {
 	f := fieldsOf(r.faults, n, "a plan",
-		"key", "version", "effective", "currency", "period", "rounding", "prices")
+		"key", "version", "effective", "currency", "period", "anchor", "rounding", "prices")
 	if f == nil {
 		return
 	}
@@ -26,7 +25,7 @@ func (r *catalogReader) plan(n *node) {
 	}
 	p.Key, f.what = key, "plan "+key
 	at := &planPlaces{plan: f.get("key").at, prices: map[string]place{}}
-	at.version, at.effective, at.currency = at.plan, at.plan, at.plan
+	at.version, at.effective, at.currency, at.anchor = at.plan, at.plan, at.plan, at.plan
 	if v := f.get("version"); v != nil {
 		at.version = v.at
 		if p.Version, ok = f.whole(v, "version", 1, maxVersion); !ok {
@@ -42,7 +41,7 @@ func (r *catalogReader) plan(n *node) {
 	r.c.planAt[id] = at
 	r.effective(f, &p, at)
 	r.currency(f, &p, at)
-	f.word(f.get("period"), "period", "month")
+	r.period(f, &p, at)
 	if n := f.get("rounding"); n != nil {
 		word, _ := f.word(n, "rounding", "half_away", "half_even")
 		if word == "half_even" {
@@ -80,24 +79,12 @@ func (r *catalogReader) effective(f *fields, p *engine.Plan, at *planPlaces) {
 	}
 }
 
-// currency reads the plan's currency and looks up its digits.
+// currency reads the plan's currency. Its digits are known when all files are read.
 func (r *catalogReader) currency(f *fields, p *engine.Plan, at *planPlaces) {
 	n := f.need("currency", "name an ISO 4217 currency: currency: EUR")
-	s, ok := f.scalar(n, "currency")
-	if !ok {
-		return
+	if s, ok := f.scalar(n, "currency"); ok {
+		p.Currency, at.currency = s, n.at
 	}
-	at.currency = n.at
-	digits, ok := currencyDigits(s)
-	if !ok {
-		hint := "use a code of ISO 4217: EUR, USD, JPY, ..."
-		if _, upper := currencyDigits(strings.ToUpper(s)); upper {
-			hint = "write it in capitals: " + strings.ToUpper(s)
-		}
-		r.faults.add(n.at, hint, "currency %q is not known", clip(s))
-		return
-	}
-	p.Currency, p.Digits = s, digits
 }
 
 const whenHint = "write a date, 2026-12-01, or an instant, 2026-12-01T00:00:00Z"
@@ -140,6 +127,12 @@ func (r *catalogReader) checkPlans() {
 		p := &r.c.Plans[i]
 		at := r.c.planAt[planID{p.Key, p.Version}]
 		r.checkPrices(p)
+		if p.Currency != "" {
+			digits, ok := r.knownCurrency(p.Currency, at.currency)
+			if p.Digits = digits; !ok {
+				p.Currency = "" // nothing else is to be said of it
+			}
+		}
 		if i == 0 || r.c.Plans[i-1].Key != p.Key {
 			continue
 		}
@@ -152,6 +145,11 @@ func (r *catalogReader) checkPlans() {
 			r.faults.add(at.currency, "use another plan key for another currency",
 				"version %d is in %s, version %d in %s",
 				p.Version, p.Currency, before.Version, before.Currency)
+		}
+		if old, now := periodWords(before), periodWords(p); old != now && p.Interval != 0 &&
+			before.Interval != 0 {
+			r.faults.add(at.anchor, "use another plan key for other periods",
+				"version %d has %s, version %d %s", p.Version, now, before.Version, old)
 		}
 	}
 }
@@ -184,12 +182,26 @@ func (r *catalogReader) checkPrices(p *engine.Plan) {
 				r.checkDimension(m, key)
 			}
 		}
+		if m.Aggregate != engine.Total && isPercentage(n) {
+			r.faults.add(meterNode.at, "use a meter that sums the amounts of the events",
+				"a percentage is of amounts, but meter %s has aggregate %s",
+				m.Key, AggregateWord(m.Aggregate))
+		}
+		if matrix := n.child("matrix"); matrix != nil {
+			r.checkMatrix(m, matrix)
+		}
 		if per := n.child("per"); per != nil && per.kind == listNode {
 			for _, item := range per.items {
 				r.checkDimension(m, item)
 			}
 		}
 	}
+}
+
+// isPercentage reports whether the price is of each event's amount.
+func isPercentage(price *node) bool {
+	model := price.child("model")
+	return model != nil && model.text == ModelWord(engine.Percentage)
 }
 
 // checkDimension checks that the meter is grouped by what the node names.

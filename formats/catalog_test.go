@@ -204,10 +204,17 @@ func FuzzCatalog(f *testing.F) {
 			f.Add([]byte(part))
 		}
 	}
+	f.Add([]byte("zone,model,unit\neu,\"lär\"\"ge\",1\n"))
 	f.Add([]byte("a: |\n x\n - - - ? : !!x &a *a <<: [}\r\n\t\"\xff"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, name := range []string{"c.yaml", "accounts.csv", "accounts.jsonl"} {
-			c, err := ReadCatalog(fstest.MapFS{name: {Data: data}})
+		for _, name := range []string{"c.yaml", "accounts.csv", "accounts.jsonl", "m.csv"} {
+			fsys := fstest.MapFS{name: {Data: data}}
+			if name == "m.csv" {
+				fsys["c.yaml"] = &fstest.MapFile{
+					Data: []byte(pricesCatalog + "model: unit, meter: m, matrix: m.csv}]}"),
+				}
+			}
+			c, err := ReadCatalog(fsys)
 			if err != nil {
 				faultText(t, err)
 				continue

@@ -245,6 +245,10 @@ func (r *configReader) name(f *fields, what string) string {
 	if first, twice := r.names[what+" "+s]; twice {
 		r.faults.add(at, "the first is in "+first.String(), "%s %q is given twice", what, s)
 	}
+	if what == "source" && s == engine.Corrections {
+		r.faults.add(at, "events that are taken back are counted under this name",
+			"%q is no name for a source", s)
+	}
 	r.names[what+" "+s] = at
 	return s
 }

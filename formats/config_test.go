@@ -86,6 +86,7 @@ func TestConfigFaults(t *testing.T) {
 		{"sources: [{name: a, tail: x, stdin: true}]", "has both tail and stdin"},
 		{"sources: [{name: a, tail: '['}]", `b.yaml:1:27: tail "[" is not a pattern`},
 		{"sources: [{name: a, tail: x}, {name: a, tail: y}]", `b.yaml:1:38: source "a" is given twice`},
+		{"sources: [{name: corrections, tail: x}]", `1:18: "corrections" is no name for a source`},
 		{"sources: [{name: a, tail: x.csv}]", "source a reads csv without a mapping"},
 		{"sources: [{name: a, tail: x, format: parquet}]", "b.yaml:1:38: Parquet can't be followed"},
 		{"sources: [{name: a, tail: x.feather}]", "b.yaml:1:27: Arrow can't be followed"},

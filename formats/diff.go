@@ -24,6 +24,7 @@ type Current interface {
 	Defaults() []engine.Default                    // in any order
 	ZoneKnown(name string) bool                    // whether its rules are journaled
 	Account(id string) (engine.AccountState, bool) // false if there is none
+	Budgets() []engine.Budget                      // in any order
 	// Subject returns all ownerships and whether an event of the subject ever counted.
 	Subject(name string) (owners []engine.Ownership, used bool)
 }
@@ -46,19 +47,23 @@ type Difference struct {
 // Empty reports whether there is nothing to journal.
 func (d *Difference) Empty() bool {
 	c := &d.Change
-	return len(d.Zones)+len(c.Meters)+len(c.Plans)+len(c.Defaults)+len(c.Accounts) == 0
+	return len(d.Zones)+len(c.Meters)+len(c.Plans)+len(c.Defaults)+len(c.Accounts)+
+		len(c.Coupons)+len(c.Taxes)+len(c.Budgets) == 0
 }
 
 // Split cuts the change into changes of at most maxAccounts accounts each, at least 1, to be
-// journaled in their order. The first holds everything that is no account. Accounts between which
-// subjects move stay together in the first, whatever the limit: a subject that is taken from one
-// account by one entry and given to the other by the next would be nobody's if the second got lost.
+// journaled in their order. The first holds everything that accounts build on. Accounts between
+// which subjects move stay together in the first, whatever the limit: a subject that is taken from
+// one account by one entry and given to the other by the next would be nobody's if the second got
+// lost. Coupons and taxes come with their account if it changes too, otherwise, as budgets, in the
+// last: by then all that they name is journaled.
 func (d *Difference) Split(maxAccounts int) []engine.Change {
 	if d.Empty() {
 		return nil
 	}
 	maxAccounts = max(1, maxAccounts)
 	first := d.Change
+	first.Coupons, first.Taxes, first.Budgets = nil, nil, nil
 	accounts := first.Accounts
 	cut := min(len(accounts), max(maxAccounts, d.moving))
 	first.Accounts = accounts[:cut:cut]
@@ -67,7 +72,34 @@ func (d *Difference) Split(maxAccounts int) []engine.Change {
 		cut = min(len(accounts), maxAccounts)
 		changes = append(changes, engine.Change{Accounts: accounts[:cut:cut]})
 	}
+	d.splitTerms(changes)
 	return changes
+}
+
+// splitTerms puts coupons, taxes and budgets where Split says.
+func (d *Difference) splitTerms(changes []engine.Change) {
+	last := &changes[len(changes)-1]
+	in := map[string]*engine.Change{}
+	for i := range changes {
+		for j := range changes[i].Accounts {
+			in[changes[i].Accounts[j].ID] = &changes[i]
+		}
+	}
+	of := func(account string) *engine.Change {
+		if c := in[account]; c != nil {
+			return c
+		}
+		return last
+	}
+	for i := range d.Change.Coupons {
+		c := of(d.Change.Coupons[i].Account)
+		c.Coupons = append(c.Coupons, d.Change.Coupons[i])
+	}
+	for i := range d.Change.Taxes {
+		c := of(d.Change.Taxes[i].Account)
+		c.Taxes = append(c.Taxes, d.Change.Taxes[i])
+	}
+	last.Budgets = d.Change.Budgets
 }
 
 // Diff compares what the engine has with what the catalog says. now is the wall clock; the
@@ -83,6 +115,7 @@ func Diff(current Current, c *Catalog, now engine.Micros) (*Difference, error) {
 	d.plans()
 	d.defaults()
 	d.accounts()
+	d.budgets()
 	if err := d.faults.err(); err != nil {
 		return nil, err
 	}
@@ -202,6 +235,16 @@ func (d *differ) newVersion(p *engine.Plan, at *planPlaces, journaled []int,
 			"plan %s is in %s in the journal", p.Key, before.Currency)
 		return false
 	}
+	if p.Digits != before.Digits {
+		d.faults.add(at.currency, "use another code for a currency with other digits",
+			"%s has %s in the journal, not %d", p.Currency, plural(before.Digits, "digit"), p.Digits)
+		return false
+	}
+	if p.Interval != before.Interval || p.Anchor != before.Anchor {
+		d.faults.add(at.anchor, "use another plan key for other periods",
+			"plan %s has %s in the journal, not %s", p.Key, periodWords(before), periodWords(p))
+		return false
+	}
 	if earliest := engine.Earliest(d.now); p.Effective < earliest {
 		d.faults.add(at.effective, fmt.Sprintf(
 			"bills that may exist never change: choose %s or later", earliest),
@@ -219,7 +262,11 @@ func (d *differ) newVersion(p *engine.Plan, at *planPlaces, journaled []int,
 // sayPlan says what a new version of a plan changes.
 func (d *differ) sayPlan(p, before *engine.Plan) {
 	if before == nil {
-		d.say("plan %s is new: %s, %s", p.Key, p.Currency, plural(len(p.Prices), "price"))
+		words := fmt.Sprintf("plan %s is new: %s, %s", p.Key, p.Currency, plural(len(p.Prices), "price"))
+		if p.Interval != engine.Month || p.Anchor != engine.CalendarAnchor {
+			words += ", " + periodWords(p)
+		}
+		d.say("%s", words)
 		return
 	}
 	parts := pricesDiff(before, p)

@@ -12,6 +12,7 @@ import (
 type accountDiff struct {
 	change engine.AccountChange
 	moves  bool // gives a subject to another account, or takes one
+	same   bool // nothing changes but coupons and taxes, which are no part of change
 	words  []string
 }
 
@@ -55,7 +56,9 @@ func (d *differ) accounts() {
 		if diff.moves {
 			d.out.moving++
 		}
-		d.out.Change.Accounts = append(d.out.Change.Accounts, diff.change)
+		if diff.moves || !diff.same {
+			d.out.Change.Accounts = append(d.out.Change.Accounts, diff.change)
+		}
 		d.out.Words = append(d.out.Words, diff.words...)
 	}
 }
@@ -94,7 +97,10 @@ func (d *differ) account(a *Account, old *engine.AccountState, exists bool,
 		diff.words = append(diff.words, fmt.Sprintf("account %s owns also %s", a.ID, subjectWords(fresh)))
 	}
 	d.subscriptions(a, old, diff)
-	if exists && len(diff.words) == 0 && len(diff.change.Detach) == 0 {
+	diff.same = exists && len(diff.words) == 0 && len(diff.change.Detach) == 0
+	d.coupons(a, old, diff)
+	d.taxes(a, old, diff)
+	if diff.same && len(diff.words) == 0 {
 		return nil
 	}
 	return diff
@@ -222,7 +228,7 @@ func findSubscription(list []engine.Subscription, s *engine.Subscription) *engin
 // not into the past.
 func (d *differ) sameSubscription(a *Account, old *engine.AccountState, was, s *engine.Subscription,
 	at *subPlaces) bool {
-	if diff := subscriptionDiff(was, s); len(diff) > 0 {
+	if diff := subscriptionDiff(was, s, d.c.zones[a.Zone]); len(diff) > 0 {
 		d.faults.add(at.sub, "end this one with to: and begin a new one there",
 			"subscription %s of account %s differs from the journal: %s",
 			s.Key, a.ID, strings.Join(diff, "; "))

@@ -26,7 +26,7 @@ type freshKeys struct{}
 
 func (freshKeys) Admit(_ []engine.Key, verdicts []engine.Verdict) { clear(verdicts) }
 func (freshKeys) Forget(engine.Day)                               {}
-func (freshKeys) Has(uint64, uint64) bool                         { return false }
+func (freshKeys) Find(_, _ uint64) (engine.Key, bool)             { return engine.Key{}, false }
 
 func newJournal(t *testing.T, at string) *journal {
 	j := &journal{t: t, e: engine.New(0, 1, freshKeys{}), at: instant(t, at)}
@@ -322,8 +322,11 @@ subject y moves from acme to beta with all its events, none of which has counted
 // TestEveryFieldCounts changes every field of a meter, a plan, a price, a tier and a subscription,
 // and wants each change to be found: a field that is forgotten would be dropped in silence.
 func TestEveryFieldCounts(t *testing.T) {
-	price := engine.Price{Key: "k", Tiers: []engine.Tier{{}}, Convert: &engine.Convert{}}
-	meter := engine.Meter{Key: "k"}
+	price := engine.Price{
+		Key: "k", Tiers: []engine.Tier{{}}, Convert: &engine.Convert{},
+		Commitment: &engine.Commitment{}, Matrix: &engine.Matrix{},
+	}
+	meter := engine.Meter{Key: "k", RoundEach: &engine.RoundEach{}}
 	checkFields(t, "Meter", meter, func(c any) int {
 		m := c.(engine.Meter)
 		return len(meterDiff(&meter, &m))
@@ -347,15 +350,54 @@ func TestEveryFieldCounts(t *testing.T) {
 		p.Convert = &conv
 		return len(priceDiff(&price, &p))
 	})
+	checkFields(t, "Commitment", engine.Commitment{}, func(c any) int {
+		p, commitment := price, c.(engine.Commitment)
+		p.Commitment = &commitment
+		return len(priceDiff(&price, &p))
+	})
+	checkFields(t, "RoundEach", engine.RoundEach{}, func(c any) int {
+		m, round := meter, c.(engine.RoundEach)
+		m.RoundEach = &round
+		return len(meterDiff(&meter, &m))
+	})
+	checkFields(t, "Matrix", engine.Matrix{}, func(c any) int {
+		p, matrix := price, c.(engine.Matrix)
+		p.Matrix = &matrix
+		return len(priceDiff(&price, &p))
+	})
+	checkFields(t, "MatrixRow", engine.MatrixRow{}, func(c any) int {
+		var w wordList
+		w.matrix(&engine.Matrix{Rows: []engine.MatrixRow{{}}},
+			&engine.Matrix{Rows: []engine.MatrixRow{c.(engine.MatrixRow)}})
+		return len(w)
+	})
+	checkFields(t, "Coupon", engine.Coupon{}, func(c any) int {
+		coupon := c.(engine.Coupon)
+		return len(couponDiff(&engine.Coupon{}, &coupon, nil))
+	}, "ID", "Account")
+	budget := engine.Budget{}
+	checkFields(t, "Budget", budget, func(c any) int {
+		b := c.(engine.Budget)
+		return len(budgetDiff(&budget, &b))
+	}, "Key")
+	taxes := engine.AccountTaxes{Rates: []engine.TaxRate{{}}}
+	checkFields(t, "AccountTaxes", taxes, func(c any) int {
+		x := c.(engine.AccountTaxes)
+		return strings.Compare(taxWords(&taxes), taxWords(&x))
+	}, "Account", "From")
+	checkFields(t, "TaxRate", engine.TaxRate{}, func(c any) int {
+		x := engine.AccountTaxes{Rates: []engine.TaxRate{c.(engine.TaxRate)}}
+		return strings.Compare(taxWords(&taxes), taxWords(&x))
+	})
 	sub := engine.Subscription{}
 	checkFields(t, "Subscription", sub, func(c any) int {
 		s := c.(engine.Subscription)
-		return len(subscriptionDiff(&sub, &s))
+		return len(subscriptionDiff(&sub, &s, nil))
 	}, "Key", "From", "To")
 	override := engine.Subscription{Overrides: []engine.Override{{}}}
 	checkFields(t, "Override", engine.Override{}, func(c any) int {
 		s := engine.Subscription{Overrides: []engine.Override{c.(engine.Override)}}
-		return len(subscriptionDiff(&override, &s))
+		return len(subscriptionDiff(&override, &s, nil))
 	}, "Value")
 }
 
@@ -383,7 +425,7 @@ func checkFields(t *testing.T, name string, old any, diff func(changed any) int,
 				f.SetBool(!f.Bool())
 			case reflect.Int, reflect.Int32, reflect.Int64:
 				f.SetInt(f.Int() + 1)
-			case reflect.Uint8, reflect.Uint16:
+			case reflect.Uint8, reflect.Uint32:
 				f.SetUint(f.Uint() + 1)
 			case reflect.Slice:
 				f.Set(reflect.MakeSlice(f.Type(), 2, 2))

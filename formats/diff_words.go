@@ -35,46 +35,14 @@ func meterDiff(old, m *engine.Meter) []string {
 	w.text("group_by", dimensionWords(old.GroupBy), dimensionWords(m.GroupBy))
 	w.text("where", filterWords(old.Where), filterWords(m.Where))
 	w.text("unit", old.Unit, m.Unit)
+	w.text("constant", boundWord(old.Constant), boundWord(m.Constant))
+	w.text("round_each", roundEachWords(old.RoundEach), roundEachWords(m.RoundEach))
+	w.optional("percentile", old.Percent, m.Percent)
+	w.text("window", spanWord(old.Window), spanWord(m.Window))
+	w.text("of", ofWord(old.Of), ofWord(m.Of))
+	w.text("time_unit", timeUnitWord(old.Per), timeUnitWord(m.Per))
+	w.text("correctable", fmt.Sprint(old.Correctable), fmt.Sprint(m.Correctable))
 	return w
-}
-
-// meterWords describes a meter.
-func meterWords(m *engine.Meter) string {
-	words := AggregateWord(m.Aggregate)
-	if m.Value != "" {
-		words += " of " + m.Value
-	}
-	words += " of events " + m.Event
-	if len(m.GroupBy) > 0 {
-		words += " by " + strings.Join(dimensionNames(m), ", ")
-	}
-	return words
-}
-
-// AggregateWord returns the catalog's word for an aggregation.
-func AggregateWord(a engine.Aggregate) string {
-	for _, known := range aggregates {
-		if known.how == a {
-			return known.word
-		}
-	}
-	return fmt.Sprintf("aggregate %d", a)
-}
-
-func dimensionWords(list []engine.Dimension) string {
-	words := make([]string, len(list))
-	for i, d := range list {
-		words[i] = d.Name + ": " + d.Path
-	}
-	return braces(words)
-}
-
-func filterWords(list []engine.Filter) string {
-	words := make([]string, len(list))
-	for i, f := range list {
-		words[i] = fmt.Sprintf("%s: %q", f.Path, f.Values)
-	}
-	return braces(words)
 }
 
 func braces(words []string) string {
@@ -91,15 +59,9 @@ func planDiff(old, p *engine.Plan) []string {
 	w.text("currency", old.Currency, p.Currency)
 	w.text("digits", fmt.Sprint(old.Digits), fmt.Sprint(p.Digits))
 	w.text("period", intervalWord(old.Interval), intervalWord(p.Interval))
+	w.text("anchor", anchorWord(old), anchorWord(p))
 	w.text("rounding", roundingWord(old.Rounding), roundingWord(p.Rounding))
 	return w
-}
-
-func intervalWord(i engine.Interval) string {
-	if i == engine.Month {
-		return "month"
-	}
-	return fmt.Sprintf("interval %d", i)
 }
 
 func roundingWord(r decimal.Rounding) string {
@@ -151,11 +113,32 @@ func priceDiff(old, p *engine.Price) []string {
 	w.text("maximum", boundWord(old.Maximum), boundWord(p.Maximum))
 	w.text("zero_usage", zeroWord(old.ZeroFree), zeroWord(p.ZeroFree))
 	w.text("tax_code", old.TaxCode, p.TaxCode)
+	w.optional("rate", old.Rate, p.Rate)
+	w.optional("fixed", old.Fixed, p.Fixed)
+	w.optional("free_events", decimal.FromInt(old.FreeEvents), decimal.FromInt(p.FreeEvents))
+	w.optional("free_amount", old.FreeAmount, p.FreeAmount)
+	w.text("min_per_event", boundWord(old.MinEach), boundWord(p.MinEach))
+	w.text("max_per_event", boundWord(old.MaxEach), boundWord(p.MaxEach))
+	w.optional("multiplier", old.Multiplier, p.Multiplier)
+	w.optional("discount amount", old.Off, p.Off)
+	w.text("commitment", commitmentWords(old.Commitment), commitmentWords(p.Commitment))
+	w.matrix(old.Matrix, p.Matrix)
 	return w
 }
 
 func (w *wordList) number(name string, old, now decimal.Decimal) {
 	w.text(name, old.String(), now.String())
+}
+
+// optional is number of a field that is left out where it is 0.
+func (w *wordList) optional(name string, old, now decimal.Decimal) {
+	word := func(d decimal.Decimal) string {
+		if d.IsZero() {
+			return ""
+		}
+		return d.String()
+	}
+	w.text(name, word(old), word(now))
 }
 
 // tiers says which tiers differ.
@@ -223,10 +206,11 @@ func convertWords(c *engine.Convert) string {
 }
 
 // subscriptionDiff says how a subscription differs from the journaled one, its end aside.
-func subscriptionDiff(old, s *engine.Subscription) []string {
+func subscriptionDiff(old, s *engine.Subscription, zone *engine.Zone) []string {
 	var w wordList
 	w.text("plan", old.Plan, s.Plan)
 	w.text("pin", pinWord(old.Pin), pinWord(s.Pin))
+	w.text("trial_until", trialWord(old.Trial, zone), trialWord(s.Trial, zone))
 	for i := range s.Overrides {
 		o := &s.Overrides[i]
 		j := slices.IndexFunc(old.Overrides, func(x engine.Override) bool { return x.Price == o.Price })
@@ -250,6 +234,13 @@ func subscriptionDiff(old, s *engine.Subscription) []string {
 		}
 	}
 	return w
+}
+
+func trialWord(t engine.Micros, zone *engine.Zone) string {
+	if t == 0 {
+		return ""
+	}
+	return whenText(t, zone)
 }
 
 func pinWord(pin int) string {
@@ -281,6 +272,9 @@ func subscriptionWords(account string, s *engine.Subscription, zone *engine.Zone
 	words += " from " + whenText(s.From, zone)
 	if s.To != engine.Future {
 		words += " to " + whenText(s.To, zone)
+	}
+	if s.Trial != 0 {
+		words += ", free until " + whenText(s.Trial, zone)
 	}
 	for i := range s.Overrides {
 		words += fmt.Sprintf(", with its own %s of %s", strings.Trim(fieldWords(s.Overrides[i].Fields),

@@ -19,6 +19,8 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/memory"
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/encoding"
+
+	"billctl/engine/decimal"
 )
 
 // ReportKind is what the cells of a report's column are.
@@ -43,6 +45,19 @@ type Report struct {
 type ReportColumn struct {
 	Name string
 	Kind ReportKind
+}
+
+// ReportNumber returns the cell of an exact number in a ReportDecimal column. One that has more
+// than 18 digits behind the point, such as an average of 1/3, is rounded to them, half away from
+// zero: columns of numbers hold no fractions.
+func ReportNumber(r decimal.Rat) string {
+	text := r.String()
+	_, behind, _ := strings.Cut(text, ".")
+	if len(behind) <= decimal.Scale && !strings.Contains(text, "/") {
+		return text
+	}
+	text = r.Round(decimal.Scale, decimal.HalfAway).Text(decimal.Scale)
+	return strings.TrimSuffix(strings.TrimRight(text, "0"), ".")
 }
 
 // reportForms are the forms of WriteReport.

@@ -15,10 +15,11 @@ const InvoiceSchema = "billctl.invoice.v1"
 //
 // These bytes are frozen. Documents in outboxes and at customers were written by it, a restart
 // compares new documents with them byte for byte, and sinks refuse other bytes under the same key.
-// A change, even of white space, needs a new schema, a new function beside this one, and a new
-// ruleset from which on it is used.
+// What a catalog could not say when version 1 began has members that stand only where it is used.
+// Any other change, even of white space, needs a new schema, a new function beside this one, and a
+// new ruleset from which on it is used.
 func AppendInvoice(dst []byte, inv *engine.Invoice) []byte {
-	j := jsonWriter{dst: dst}
+	j := jsonWriter{dst: dst, taxed: len(inv.Taxes) > 0}
 	j.open('{')
 	j.text("schema", InvoiceSchema)
 	j.text("key", InvoiceKey(inv))
@@ -48,20 +49,54 @@ func AppendInvoice(dst []byte, inv *engine.Invoice) []byte {
 		j.adjustment(&inv.Adjustments[i], inv.Digits)
 	}
 	j.close(']')
+	if len(inv.Coupons) > 0 {
+		j.member("coupons")
+		j.open('[')
+		for i := range inv.Coupons {
+			j.use(inv.Coupons[i].ID, inv.Coupons[i].Amount, inv.Digits)
+		}
+		j.close(']')
+	}
 	j.amount("subtotal", inv.Subtotal, inv.Digits)
 	j.member("credits")
 	j.open('[')
 	for i := range inv.Credits {
-		j.item()
-		j.open('{')
-		j.text("id", inv.Credits[i].ID)
-		j.amount("amount", inv.Credits[i].Amount, inv.Digits)
-		j.close('}')
+		j.use(inv.Credits[i].ID, inv.Credits[i].Amount, inv.Digits)
 	}
 	j.close(']')
+	j.taxes(inv)
 	j.amount("total", inv.Total, inv.Digits)
 	j.close('}')
 	return append(j.dst, '\n')
+}
+
+// use writes what a coupon or a credit took off an invoice.
+func (j *jsonWriter) use(id string, a decimal.Amount, digits int) {
+	j.item()
+	j.open('{')
+	j.text("id", id)
+	j.amount("amount", a, digits)
+	j.close('}')
+}
+
+// taxes writes the taxes of an invoice by rate, if it has any.
+func (j *jsonWriter) taxes(inv *engine.Invoice) {
+	if !j.taxed {
+		return
+	}
+	j.member("taxes")
+	j.open('[')
+	for i := range inv.Taxes {
+		t := &inv.Taxes[i]
+		j.item()
+		j.open('{')
+		j.text("code", t.Code)
+		j.text("percent", t.Percent.String())
+		j.amount("base", t.Base, inv.Digits)
+		j.amount("amount", t.Amount, inv.Digits)
+		j.close('}')
+	}
+	j.close(']')
 }
 
 // line writes one rated price.
@@ -86,15 +121,54 @@ func (j *jsonWriter) line(l *engine.Line, digits int) {
 	if !l.Discount.IsZero() {
 		j.text("discount", l.Discount.String())
 	}
-	switch l.Bound {
-	case engine.ByMinimum:
-		j.text("bound", "minimum")
-	case engine.ByMaximum:
-		j.text("bound", "maximum")
+	if !l.Off.IsZero() {
+		j.text("off", l.Off.String())
+	}
+	if word := BoundWord(l.Bound); word != "" {
+		j.text("bound", word)
+	}
+	if len(l.Coupons) > 0 {
+		j.member("coupons")
+		j.open('[')
+		for i := range l.Coupons {
+			j.item()
+			j.open('{')
+			j.text("id", l.Coupons[i].ID)
+			j.text("percent", l.Coupons[i].Percent.String())
+			j.close('}')
+		}
+		j.close(']')
+	}
+	if l.Trial {
+		j.member("trial")
+		j.dst = append(j.dst, "true"...)
 	}
 	j.rat("exact", l.Exact)
 	j.amount("amount", l.Amount, digits)
+	j.taxCode(l.TaxCode)
 	j.close('}')
+}
+
+// taxCode writes the code of a line or adjustment of an invoice that has taxes.
+func (j *jsonWriter) taxCode(code string) {
+	if j.taxed && code != "" {
+		j.text("tax_code", code)
+	}
+}
+
+// BoundWord returns the word of a bound in documents, "" for none.
+func BoundWord(b engine.Bound) string {
+	switch b {
+	case engine.NoBound:
+		return ""
+	case engine.ByMinimum:
+		return "minimum"
+	case engine.ByMaximum:
+		return "maximum"
+	case engine.ByCommitment:
+		return "commitment"
+	}
+	panic("BUG: documents of version 1 have no word for a bound")
 }
 
 func (j *jsonWriter) tiers(tiers []engine.TierUse) {
@@ -127,6 +201,7 @@ func (j *jsonWriter) adjustment(a *engine.Adjustment, digits int) {
 	j.amount("rated", a.Rated, digits)
 	j.amount("booked", a.Booked, digits)
 	j.amount("amount", a.Amount, digits)
+	j.taxCode(a.TaxCode)
 	j.close('}')
 }
 
@@ -163,6 +238,14 @@ func invoiceModel(m engine.Model) string {
 		return "volume"
 	case engine.Package:
 		return "package"
+	case engine.Stairstep:
+		return "stairstep"
+	case engine.Percentage:
+		return "percentage"
+	case engine.GraduatedPercentage:
+		return "graduated_percentage"
+	case engine.Dynamic:
+		return "dynamic"
 	}
 	panic("BUG: documents of version 1 have no word for a charge model")
 }
@@ -196,6 +279,7 @@ type jsonWriter struct {
 	dst   []byte
 	depth int
 	fresh bool // nothing stands in the innermost list or object yet
+	taxed bool // the invoice has taxes, so that tax codes matter
 }
 
 // item begins an element of a list.

@@ -44,6 +44,57 @@ func sampleInvoice(t *testing.T) *engine.Invoice {
 	}
 }
 
+// termsInvoice has every member that stands only where it is used.
+func termsInvoice(t *testing.T) *engine.Invoice {
+	rat := func(n, d int64) decimal.Rat { return decimal.Ratio(n, d) }
+	percent, tok := decimal.FromInt, decimal.AmountOf
+	start, end := instant(t, "2026-09-01T00:00:00Z"), instant(t, "2026-10-01T00:00:00Z")
+	line := func(price string, m engine.Model, exact decimal.Rat, amount int64) engine.Line {
+		return engine.Line{Price: price, Model: m, Meter: "m", Quantity: rat(7, 3), Billable: rat(7, 3),
+			Rated: rat(10, 1), Exact: exact, Amount: tok(amount), From: start, To: end}
+	}
+	inv := &engine.Invoice{
+		Kind: engine.PeriodInvoice, Account: "acme", AccountName: "acme", Subscription: "main",
+		Plan: "pro", Version: 1, Currency: "TOK", Digits: 6, Zone: "UTC", Start: start, End: end,
+		StartDate: "2026-09-01",
+		Lines: []engine.Line{
+			line("st", engine.Stairstep, rat(10, 1), 10_000_000),
+			line("fee", engine.Percentage, rat(8, 1), 8_000_000),
+			line("gp", engine.GraduatedPercentage, rat(72, 10), 7_200_000),
+			line("dy", engine.Dynamic, rat(0, 1), 0),
+			line("cm", engine.Unit, rat(20, 1), 20_000_000),
+		},
+		Adjustments: []engine.Adjustment{{Start: start, End: start, StartDate: "2026-08-01",
+			Price: "fee", Amount: tok(1), Rated: tok(1), TaxCode: "reduced"}},
+		Coupons:  []engine.CouponUse{{ID: "gift", Amount: tok(5_000_000)}},
+		Subtotal: tok(40_200_001),
+		Credits:  []engine.CreditUse{{ID: "welcome", Amount: tok(200_001)}},
+		Taxes: []engine.TaxUse{
+			{Percent: percent(19), Base: tok(30_000_000), Amount: tok(5_700_000)},
+			{Code: "reduced", Percent: percent(7), Base: tok(10_000_000), Amount: tok(700_000)},
+		},
+		Total: tok(46_400_000),
+	}
+	inv.Lines[0].TaxCode = "reduced"
+	inv.Lines[1].Discount, inv.Lines[1].Off = percent(10), percent(1)
+	inv.Lines[2].Coupons = []engine.CouponOff{
+		{ID: "c1", Percent: percent(10)}, {ID: "c2", Percent: percent(20)},
+	}
+	inv.Lines[3].Trial = true
+	inv.Lines[4].Bound = engine.ByCommitment
+	return inv
+}
+
+// TestTaxCodes wants tax codes in documents that have taxes only: those of before have none.
+func TestTaxCodes(t *testing.T) {
+	inv := sampleInvoice(t)
+	want := string(AppendInvoice(nil, inv))
+	inv.Lines[1].TaxCode, inv.Adjustments[0].TaxCode = "reduced", "reduced"
+	if got := string(AppendInvoice(nil, inv)); got != want {
+		t.Errorf("a document without taxes is\n%s", got)
+	}
+}
+
 // TestInvoiceBytes holds the frozen documents. Its golden files may gain cases; the bytes of those
 // that are there never change.
 func TestInvoiceBytes(t *testing.T) {
@@ -56,6 +107,7 @@ func TestInvoiceBytes(t *testing.T) {
 	}{
 		{"testdata/invoice.json", string(AppendInvoice(nil, full))},
 		{"testdata/invoice_empty.json", string(AppendInvoice(nil, empty))},
+		{"testdata/invoice_terms.json", string(AppendInvoice(nil, termsInvoice(t)))},
 	} {
 		if *updateGolden {
 			if err := os.WriteFile(c.file, []byte(c.got), 0o644); err != nil {

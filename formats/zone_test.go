@@ -100,25 +100,24 @@ func TestDaysOfAwkwardZones(t *testing.T) {
 	}
 }
 
-// TestMonthsOfAllZones passes over every zone of Go's database, 1990 to 2039.
+// TestMonthsOfAllZones walks every zone of Go's database through every month of 1970 to 2100. Each
+// month begins at the earliest instant whose local time is at or after midnight of the 1st, by
+// package time and not by our own table of the zone, and ends where the next begins. Its first and
+// last microseconds are in it, and so is the time around each change of the clocks; between these
+// local days only rise, so every instant is in exactly one month.
 func TestMonthsOfAllZones(t *testing.T) {
 	names := zoneNames(t)
 	var months, notGo, odd, twice int
 	for _, name := range names {
 		zone, loc := load(t, name)
-		at := zone.StartOfDay(1990, 1, 1)
-		for i := range 50 * 12 {
-			year, month := 1990+i/12, i%12+1
-			midnight := time.Date(year, time.Month(month), 1, 0, 0, 0, 0, time.UTC).Unix()
-			if at != zone.StartOfDay(year, month, 1) || !reached(loc, at, midnight) {
-				t.Fatalf("%s %d-%02d begins at %s", name, year, month, clock(at, loc))
+		at := zone.StartOfDay(1970, 1, 1)
+		for i := range 131 * 12 {
+			year, month := 1970+i/12, i%12+1
+			if at != zone.StartOfDay(year, month, 1) {
+				t.Fatalf("%s %d-%02d does not begin at %s, where the month before ends", name, year,
+					month, clock(at, loc))
 			}
-			// Nothing within the three hours before has reached midnight.
-			for s := at - engine.Second; s > at-3*engine.Hour; s -= 10 * engine.Minute {
-				if reached(loc, s, midnight) {
-					t.Fatalf("%s %d-%02d begins at %s or earlier", name, year, month, clock(s, loc))
-				}
-			}
+			checkEarliest(t, loc, at, year, month)
 			end := checkMonth(t, zone, year, month)
 			months++
 			if time.Date(year, time.Month(month), 1, 0, 0, 0, 0, loc).UnixMicro() != int64(at) {
@@ -132,9 +131,54 @@ func TestMonthsOfAllZones(t *testing.T) {
 			}
 			at = end
 		}
+		checkChanges(t, zone, at)
 	}
 	t.Logf("%d zones, %d months: time.Date differs in %d, %d are not whole days of 24 hours, "+
 		"in %d the old month's date comes again", len(names), months, notGo, odd, twice)
+	if len(names) < 400 {
+		t.Errorf("only %d zones: the database has more", len(names))
+	}
+}
+
+// checkEarliest checks that clocks show the midnight of the 1st or more at that instant, and that
+// they never did before. In a stretch of one offset they show the most at its end, so the ends of
+// the stretches in the two days before are enough; no offset is as much as two days from another.
+func checkEarliest(t *testing.T, loc *time.Location, at engine.Micros, year, month int) {
+	t.Helper()
+	midnight := time.Date(year, time.Month(month), 1, 0, 0, 0, 0, time.UTC).Unix()
+	if !reached(loc, at, midnight) {
+		t.Fatalf("%s %d-%02d begins at %s, before midnight", loc, year, month, clock(at, loc))
+	}
+	for before := at - engine.Second; before > at-2*engine.OneDay; {
+		if reached(loc, before, midnight) {
+			t.Fatalf("%s %d-%02d begins at %s, but %s is midnight or later", loc, year, month,
+				clock(at, loc), clock(before, loc))
+		}
+		start, _ := local(before, loc).ZoneBounds()
+		if start.IsZero() {
+			return
+		}
+		before = engine.Micros(start.UnixMicro()) - engine.Second
+	}
+}
+
+// checkChanges checks that the moments beside each change of the zone's clocks before the limit are
+// in the month that their own begins and ends around.
+func checkChanges(t *testing.T, zone *engine.Zone, limit engine.Micros) {
+	t.Helper()
+	for _, change := range zone.Transitions {
+		at := engine.Micros(change.At) * engine.Second
+		if at >= limit {
+			return
+		}
+		for _, in := range []engine.Micros{at - 1, at, at + engine.Hour} {
+			start, end := zone.Month(in)
+			if again, _ := zone.Month(start); start > in || in >= end || again != start {
+				t.Fatalf("%s: %d is in the month [%d, %d), which begins in one from %d", zone.Name, in,
+					start, end, again)
+			}
+		}
+	}
 }
 
 // TestLoadZoneAgrees compares offsets at and around every transition, and at random between them.

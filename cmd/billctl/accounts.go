@@ -11,7 +11,8 @@ import (
 )
 
 func newAccounts(s *session) *cobra.Command {
-	return group("accounts", "Import accounts and their subscriptions", newAccountsImport(s))
+	return group("accounts", "Import accounts and their subscriptions, and end subscriptions",
+		newAccountsImport(s), newAccountsCancel(s))
 }
 
 func newAccountsImport(s *session) *cobra.Command {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -9,13 +8,10 @@ import (
 	"slices"
 	"time"
 
-	"net/url"
-
 	"github.com/spf13/cobra"
 
 	"billctl/engine"
 	"billctl/formats"
-	"billctl/internal/api"
 	"billctl/internal/live"
 	"billctl/internal/store"
 )
@@ -25,7 +21,7 @@ const accountsPerFile = 50_000
 
 func newCatalog(s *session) *cobra.Command {
 	return group("catalog", "Check, compare and apply meters, plans and accounts",
-		newCatalogCheck(s), newCatalogDiff(s), newCatalogApply(s))
+		newCatalogCheck(s), newCatalogTest(s), newCatalogDiff(s), newCatalogApply(s))
 }
 
 func newCatalogCheck(s *session) *cobra.Command {
@@ -187,92 +183,9 @@ func (s *session) apply(c *formats.Catalog, dir, what string, f *applyFlags) err
 		}
 		files = append(files, live.EncodeControl(append(bodies, &change)...))
 	}
-	return s.putControls(files)
-}
-
-// putControls writes control files and sees them journaled, one after the other, for each builds on
-// those before it: by the process that holds the state directory, or by this one.
-func (s *session) putControls(files [][]byte) error {
-	for i, payload := range files {
-		err := s.sequence(payload)
-		var locked *store.LockedError
-		if errors.As(err, &locked) {
-			err = s.handOver(payload)
-		}
-		if err != nil {
-			if i > 0 {
-				s.say("note: %d of %d parts were applied before", i, len(files))
-			}
-			return err
-		}
+	if _, err := s.putControls(files); err != nil {
+		return err
 	}
 	s.say("applied")
 	return nil
-}
-
-// sequence journals a control file with a run of its own.
-func (s *session) sequence(payload []byte) error {
-	var name string
-	refused := map[string]string{}
-	err := s.withRun(&runFlags{}, true, func(o *live.Options) (err error) {
-		o.UntilEOF = true
-		o.Refused = func(name, why string) { refused[name] = why }
-		name, _, err = o.State.Dir.PutControl(payload)
-		return err
-	})
-	if why, ok := refused[name]; ok && err == nil {
-		return refusal(why)
-	}
-	return err
-}
-
-func refusal(why string) error {
-	return &exitError{code: exitFailed, text: why, hint: "nothing of it was applied"}
-}
-
-// handOver leaves a control file to the process that holds the state directory.
-func (s *session) handOver(payload []byte) error {
-	fsys, err := store.OS(s.stateDir)
-	if err != nil {
-		return s.inState(err)
-	}
-	dir, err := store.OpenReadOnly(fsys)
-	if err != nil {
-		return s.inState(err)
-	}
-	name, _, err := dir.PutControl(payload)
-	if err = errors.Join(err, dir.Close()); err != nil {
-		return s.inState(err)
-	}
-	return s.awaitApplied(name)
-}
-
-// patience is how long a command waits for the running process to take a control file up.
-const patience = 10 * time.Second
-
-// awaitApplied asks what became of a control file until something did.
-func (s *session) awaitApplied(name string) error {
-	until := time.Now().Add(patience)
-	for {
-		body, err := s.ask("/v1/control", url.Values{"name": {name}})
-		if err != nil {
-			return err
-		}
-		var a api.Applied
-		if err := json.Unmarshal(body, &a); err != nil {
-			return fmt.Errorf("read answer: %w", err)
-		}
-		switch {
-		case a.State == "applied":
-			return nil
-		case a.State == "refused":
-			return refusal(a.Reason)
-		case time.Now().After(until):
-			return &exitError{
-				code: exitFailed, text: "the running process has not taken up control file " + name[:12],
-				hint: "it will when it can; look at billctl query status",
-			}
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
 }

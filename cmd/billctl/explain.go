@@ -35,8 +35,10 @@ INVOICE is named by its key, a LINE by its price, followed by /DIMENSION=VALUE w
 by group. Without a LINE all lines are explained.
 
 What is shown was derived again and compared exactly: the events fold to the quantity, the quantity
-is rated to the line, an adjustment is the difference to what earlier invoices booked, and the
-invoice in the outbox is the same. Anything that does not reconcile exits with 4.
+is rated to the line, an adjustment is the difference to what earlier invoices booked, coupons and
+taxes are those of the account, and the invoice in the outbox is the same. Anything that does not
+reconcile exits with 4. Events that were taken back or amended are shown as they counted when the
+invoice was issued.
 
 The history is that of the configured state, or with --archive of archive files alone. The replay
 begins at an opening before the invoice's period where there is one, and changes nothing.`,
@@ -186,14 +188,18 @@ func (s *session) explainRows(a *explainAnswer) error {
 func (s *session) explainCSV(a *explainAnswer) error {
 	w := csv.NewWriter(s.stdout)
 	err := w.Write([]string{"document", "line", "adjusts", "seq", "at", "time", "id", "subject",
-		"value", "group", "source", "partition", "offset", "place"})
+		"value", "group", "source", "partition", "offset", "place", "amends"})
 	if err != nil {
 		return fmt.Errorf("write answer: %w", err)
 	}
 	err = a.eachRow(func(r *explainRow) error {
+		amends := ""
+		if r.Amends != nil {
+			amends = strconv.FormatUint(r.Amends.Seq, 10)
+		}
 		return w.Write([]string{r.Document, r.Line, r.Adjusts, strconv.FormatUint(r.Seq, 10), r.At,
 			r.Time, r.ID, r.Subject, r.Value, groupText(r.Group), r.Origin.Source, r.Origin.Partition,
-			strconv.FormatInt(r.Origin.Offset, 10), r.Place})
+			strconv.FormatInt(r.Origin.Offset, 10), r.Place, amends})
 	})
 	if err == nil {
 		w.Flush()
@@ -246,11 +252,27 @@ func (s *session) explainDocument(d *explainDocument) error {
 			return err
 		}
 	}
-	end := "subtotal " + d.Subtotal
-	for _, c := range d.Credits {
-		end += ", credit " + formats.Visible(c.ID) + " " + c.Amount
+	return s.lines("", d.sums())
+}
+
+// sums says how the total comes from the lines.
+func (d *explainDocument) sums() string {
+	text := ""
+	for _, c := range d.Coupons {
+		text += "coupon " + formats.Visible(c.ID) + " " + c.Amount + ", "
 	}
-	return s.lines("", end+", total "+d.Total+" "+d.Currency)
+	text += "subtotal " + d.Subtotal
+	for _, c := range d.Credits {
+		text += ", credit " + formats.Visible(c.ID) + " " + c.Amount
+	}
+	for _, t := range d.Taxes {
+		text += ", tax "
+		if t.Code != "" {
+			text += formats.Visible(t.Code) + " "
+		}
+		text += t.Percent + " % of " + t.Base + " = " + t.Amount
+	}
+	return text + ", total " + d.Total + " " + d.Currency
 }
 
 func (s *session) explainLine(l *explainLine) error {
@@ -275,7 +297,38 @@ func (s *session) explainLine(l *explainLine) error {
 		return err
 	}
 	if more := l.Count - uint64(len(l.Events)); more > 0 {
-		return s.lines("    ... " + grouped(more) + " more: --limit 0 shows all")
+		if err := s.lines("    ... " + grouped(more) + " more: --limit 0 shows all"); err != nil {
+			return err
+		}
+	}
+	return s.explainBack(l)
+}
+
+// explainBack says which events were amended, and which count no longer.
+func (s *session) explainBack(l *explainLine) error {
+	for _, e := range l.Events {
+		if e.Amends == nil {
+			continue
+		}
+		err := s.lines(formats.Visible(fmt.Sprintf("    seq %s amends %s: %s", grouped(e.Seq),
+			grouped(e.Amends.Seq), e.Amends.Reason)))
+		if err != nil {
+			return err
+		}
+	}
+	for _, b := range l.Back {
+		how := "taken back"
+		if b.Amended {
+			how = "amended"
+		}
+		err := s.lines(formats.Visible(fmt.Sprintf("    seq %s counts no longer: %s by %s at %s: %s",
+			grouped(b.Seq), how, grouped(b.By), b.At, b.Reason)))
+		if err != nil {
+			return err
+		}
+	}
+	if more := l.BackCount - uint64(len(l.Back)); more > 0 {
+		return s.lines("    ... " + grouped(more) + " more count no longer: --limit 0 shows all")
 	}
 	return nil
 }
@@ -284,7 +337,7 @@ func (s *session) explainLine(l *explainLine) error {
 func (l *explainLine) title() string {
 	how := l.Model
 	if l.Meter != "" {
-		how += " on " + l.Meter
+		how = strings.TrimSpace(how + " on " + l.Meter)
 	}
 	text := l.Line
 	if how != "" {

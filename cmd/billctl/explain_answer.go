@@ -3,10 +3,8 @@ package main
 import (
 	"encoding/hex"
 	"fmt"
-	"strings"
 
 	"billctl/engine"
-	"billctl/engine/decimal"
 	"billctl/formats"
 	"billctl/internal/api"
 	"billctl/internal/live"
@@ -42,8 +40,10 @@ type explainDocument struct {
 	Currency     string          `json:"currency"`
 	Period       explainPeriod   `json:"period"`
 	Lines        []explainLine   `json:"lines"`
+	Coupons      []explainCredit `json:"coupons,omitempty"`
 	Subtotal     string          `json:"subtotal"`
 	Credits      []explainCredit `json:"credits"`
+	Taxes        []explainTax    `json:"taxes,omitempty"`
 	Total        string          `json:"total"`
 	Outbox       bool            `json:"outbox"` // it holds the same bytes
 }
@@ -55,9 +55,17 @@ type explainPeriod struct {
 	StartDate string `json:"start_date"`
 }
 
+// explainCredit is what a credit or a coupon took off.
 type explainCredit struct {
 	ID     string `json:"id"`
 	Amount string `json:"amount"`
+}
+
+type explainTax struct {
+	Code    string `json:"code"`
+	Percent string `json:"percent"`
+	Base    string `json:"base"`
+	Amount  string `json:"amount"`
 }
 
 // explainLine is a line, or an adjustment: then the figures are those of the closed period now.
@@ -80,7 +88,11 @@ type explainLine struct {
 	Tiers      []explainTier  `json:"tiers,omitempty"`
 	Rated      string         `json:"rated"`
 	Discount   string         `json:"discount,omitempty"`
+	Off        string         `json:"off,omitempty"`
 	Bound      string         `json:"bound,omitempty"`
+	Coupons    []explainOff   `json:"coupons,omitempty"`
+	Trial      bool           `json:"trial,omitempty"`
+	TaxCode    string         `json:"tax_code,omitempty"` // of an invoice with taxes
 	Exact      string         `json:"exact"`
 	RatedNow   string         `json:"rated_now,omitempty"` // adjustments: the closed period's line
 	Booked     string         `json:"booked,omitempty"`    // by the documents before
@@ -88,6 +100,32 @@ type explainLine struct {
 	Reconciles bool           `json:"reconciles"`
 	Count      uint64         `json:"count"` // events
 	Events     []explainEvent `json:"events"`
+	BackCount  uint64         `json:"taken_back_count,omitempty"`
+	Back       []explainBack  `json:"taken_back,omitempty"`
+	Carried    []explainLevel `json:"carried,omitempty"`
+}
+
+// explainOff is a percentage that a coupon takes off a line.
+type explainOff struct {
+	ID      string `json:"id"`
+	Percent string `json:"percent"`
+}
+
+// explainBack is an event that no longer counts for a line.
+type explainBack struct {
+	Seq     uint64 `json:"seq"`
+	By      uint64 `json:"by"` // the correction
+	At      string `json:"at"`
+	Actor   string `json:"actor"`
+	Reason  string `json:"reason"`
+	Amended bool   `json:"amended"`
+}
+
+// explainLevel is a level that goes on from before the period.
+type explainLevel struct {
+	Group []dimValue `json:"group"`
+	Level string     `json:"level"`
+	Since string     `json:"since"`
 }
 
 type explainTier struct {
@@ -106,6 +144,8 @@ type explainEvent struct {
 	Group   []dimValue `json:"group"`
 	Origin  api.Origin `json:"origin"`
 	Place   string     `json:"place"` // in the journal or in an archive file
+
+	Amends *explainBack `json:"amends,omitempty"` // the version in whose place it stands
 }
 
 // text says what was read, for people.
@@ -155,6 +195,14 @@ func explainDocumentOf(d *live.ExplainedDocument) explainDocument {
 	for _, c := range inv.Credits {
 		out.Credits = append(out.Credits, explainCredit{c.ID, c.Amount.Text(inv.Digits)})
 	}
+	for _, c := range inv.Coupons {
+		out.Coupons = append(out.Coupons, explainCredit{c.ID, c.Amount.Text(inv.Digits)})
+	}
+	for _, t := range inv.Taxes {
+		out.Taxes = append(out.Taxes, explainTax{
+			t.Code, t.Percent.String(), t.Base.Text(inv.Digits), t.Amount.Text(inv.Digits),
+		})
+	}
 	for i := range d.Lines {
 		out.Lines = append(out.Lines, explainLineOf(&d.Lines[i], inv))
 	}
@@ -177,7 +225,16 @@ func explainLineOf(l *live.ExplainedLine, inv *engine.Invoice) explainLine {
 	if !l.Line.Discount.IsZero() {
 		out.Discount = l.Line.Discount.String()
 	}
-	out.Bound = boundWord(l.Line.Bound)
+	if !l.Line.Off.IsZero() {
+		out.Off = l.Line.Off.String()
+	}
+	out.Bound, out.Trial = boundWord(l.Line.Bound), l.Line.Trial
+	for _, c := range l.Line.Coupons {
+		out.Coupons = append(out.Coupons, explainOff{c.ID, c.Percent.String()})
+	}
+	if len(inv.Taxes) > 0 {
+		out.TaxCode = l.Price.TaxCode
+	}
 	for _, t := range l.Line.Tiers {
 		out.Tiers = append(out.Tiers, explainTier{t.Tier + 1, t.Quantity.String(), t.Amount.String()})
 	}
@@ -190,20 +247,45 @@ func explainLineOf(l *live.ExplainedLine, inv *engine.Invoice) explainLine {
 	for i := range l.Events {
 		out.Events = append(out.Events, explainEventOf(&l.Events[i], l.Meter))
 	}
+	out.BackCount = uint64(l.BackCount)
+	for i := range l.Back {
+		out.Back = append(out.Back, *explainBackOf(&l.Back[i]))
+	}
+	for i := range l.Usage {
+		u := &l.Usage[i]
+		if c := u.Fold.Carried; c != nil {
+			out.Carried = append(out.Carried, explainLevel{
+				dimValues(u.Group), c.Value.Rat().String(), c.Time.String(),
+			})
+		}
+	}
 	return out
+}
+
+func explainBackOf(b *live.ExplainedBack) *explainBack {
+	return &explainBack{
+		uint64(b.Seq), uint64(b.By), b.At.String(), b.Actor, b.Reason, b.Amended,
+	}
 }
 
 func explainEventOf(e *live.ExplainedEvent, m *engine.Meter) explainEvent {
 	value := e.Value.String()
-	if m.Aggregate == engine.Count {
+	switch m.Aggregate {
+	case engine.Count:
 		value = "1"
+	case engine.Unique:
+		value = e.Text
 	}
-	return explainEvent{
+	out := explainEvent{
 		Seq: uint64(e.Seq), At: e.At.String(), Time: e.Time.String(), ID: e.ID, Subject: e.Subject,
 		Value: value, Group: dimValues(e.Group),
 		Origin: api.Origin{Source: e.Source, Partition: e.Partition, Offset: e.Offset},
 		Place:  e.Place.String(),
 	}
+	if e.Amends != nil {
+		out.Amends = explainBackOf(e.Amends)
+	}
+	return out
 }
 
 // modelOf returns the word of a line's charge model; an adjustment to nothing has none.
@@ -224,192 +306,4 @@ func dimValues(group []engine.GroupValue) []dimValue {
 		out = append(out, v)
 	}
 	return out
-}
-
-func boundWord(b engine.Bound) string {
-	switch b {
-	case engine.ByMinimum:
-		return "minimum"
-	case engine.ByMaximum:
-		return "maximum"
-	}
-	return ""
-}
-
-// explainSteps says how a line comes from its events, a step a sentence.
-func explainSteps(l *live.ExplainedLine, inv *engine.Invoice) []string {
-	var steps []string
-	if l.Line.Model != 0 {
-		steps = append(steps, lineSteps(l, inv)...)
-	} else {
-		steps = append(steps, "the period has no such line any more: 0")
-	}
-	a := l.Adjustment
-	if a == nil {
-		return steps
-	}
-	return append(steps, fmt.Sprintf("now %s, booked before %s: difference %s %s",
-		a.Rated.Text(inv.Digits), a.Booked.Text(inv.Digits), a.Amount.Text(inv.Digits), inv.Currency))
-}
-
-func lineSteps(l *live.ExplainedLine, inv *engine.Invoice) []string {
-	var steps []string
-	if l.Meter == nil {
-		steps = append(steps, flatStep(l))
-	} else {
-		steps = append(steps, quantityStep(l))
-		steps = append(steps, billableSteps(l)...)
-		steps = append(steps, priceSteps(l)...)
-	}
-	exact := l.Line.Rated
-	if !l.Line.Discount.IsZero() {
-		hundred := decimal.Int(100)
-		less := exact.Mul(hundred.Sub(l.Line.Discount.Rat())).Quo(hundred)
-		steps = append(steps, fmt.Sprintf("discount %s %%: %s -> %s", l.Line.Discount,
-			ratText(exact), ratText(less)))
-		exact = less
-	}
-	if word := boundWord(l.Line.Bound); word != "" {
-		steps = append(steps, fmt.Sprintf("%s %s: %s -> %s", word, l.Line.Exact, ratText(exact),
-			l.Line.Exact))
-	}
-	return append(steps, fmt.Sprintf("%s rounded: %s %s", ratText(l.Line.Exact),
-		l.Line.Amount.Text(inv.Digits), inv.Currency))
-}
-
-func quantityStep(l *live.ExplainedLine) string {
-	text := strings.TrimSpace(commas(l.Line.Quantity.String())+" "+l.Meter.Unit) + " from " +
-		counted(uint64(l.Count), "event")
-	switch l.Meter.Aggregate {
-	case engine.Total:
-		text += ": the sum of their values"
-	case engine.Least:
-		text += ": the least of their values"
-	case engine.Most:
-		text += ": the greatest of their values"
-	}
-	return text
-}
-
-// billableSteps say how a quantity becomes the one that is priced.
-func billableSteps(l *live.ExplainedLine) []string {
-	var steps []string
-	q := l.Line.Quantity
-	if c := l.Price.Convert; c != nil {
-		text := commas(q.String())
-		if c.Multiply.Cmp(decimal.FromInt(1)) != 0 {
-			text += " x " + c.Multiply.String()
-		}
-		if c.Divide.Cmp(decimal.FromInt(1)) != 0 {
-			text += " / " + c.Divide.String()
-		}
-		q = q.Mul(c.Multiply.Rat()).Quo(c.Divide.Rat())
-		switch c.Round {
-		case engine.RoundUp:
-			text, q = text+", rounded up", q.Ceil()
-		case engine.RoundDown:
-			text, q = text+", rounded down", q.Floor()
-		case engine.RoundNearest:
-			text, q = text+", rounded", q.Nearest()
-		}
-		steps = append(steps, "convert: "+text+" = "+commas(q.String()))
-	}
-	if !l.Price.Free.IsZero() && q.Sign() > 0 {
-		steps = append(steps, fmt.Sprintf("%s free: %s -> %s", commas(l.Price.Free.String()),
-			commas(q.String()), commas(l.Line.Billable.String())))
-	}
-	return steps
-}
-
-// priceSteps say what the model makes of the billable quantity.
-func priceSteps(l *live.ExplainedLine) []string {
-	p := &l.Price
-	switch {
-	case p.Model == engine.Unit:
-		return []string{fmt.Sprintf("%s at %s = %s", commas(l.Line.Billable.String()), p.Unit,
-			ratText(l.Line.Rated))}
-	case p.Model == engine.Package && len(p.Tiers) == 0:
-		return []string{packageStep(l.Line.Billable, p.Size, p.Amount, l.Line.Rated)}
-	}
-	var steps []string
-	for _, u := range l.Line.Tiers {
-		t := &p.Tiers[u.Tier]
-		if p.Model == engine.Package {
-			steps = append(steps, packageStep(u.Quantity, t.Size, t.Amount, u.Amount))
-			continue
-		}
-		text := commas(u.Quantity.String()) + " at " + t.Unit.String()
-		if flat := u.Amount.Sub(u.Quantity.Mul(t.Unit.Rat())); !flat.IsZero() {
-			text += " and " + flat.String() + " for the tier"
-		}
-		if t.Last || p.Model == engine.Volume {
-			text += tierText(p, u.Tier)
-		}
-		steps = append(steps, text+" = "+ratText(u.Amount))
-	}
-	switch len(steps) {
-	case 0:
-		steps = append(steps, "nothing to price = 0")
-	case 1:
-	default:
-		steps = append(steps, "together "+ratText(l.Line.Rated))
-	}
-	return steps
-}
-
-// tierText names the tier that prices a whole quantity, or what is beyond the last bound.
-func tierText(p *engine.Price, tier int) string {
-	switch {
-	case !p.Tiers[tier].Last:
-		return " (tier up to " + commas(p.Tiers[tier].UpTo.String()) + ")"
-	case tier > 0:
-		return " (above " + commas(p.Tiers[tier-1].UpTo.String()) + ")"
-	}
-	return ""
-}
-
-func packageStep(q decimal.Rat, size, price decimal.Decimal, amount decimal.Rat) string {
-	return fmt.Sprintf("%s in packages of %s: %s begun at %s = %s", commas(q.String()), size,
-		commas(q.Quo(size.Rat()).Ceil().String()), price, ratText(amount))
-}
-
-func flatStep(l *live.ExplainedLine) string {
-	when := "in arrears"
-	if l.Price.Advance {
-		when = "in advance"
-	}
-	days := fmt.Sprintf(" for %s to %s, %s", l.Terms.Start, l.Terms.End, when)
-	if !l.Price.Prorate || l.Terms.Days == l.Terms.FullDays {
-		return l.Price.Amount.String() + days
-	}
-	return fmt.Sprintf("%s x %d of %d days%s = %s", l.Price.Amount, l.Terms.Days, l.Terms.FullDays,
-		days, ratText(l.Line.Rated))
-}
-
-// ratText writes an exact number; one that is no decimal with what it is about.
-func ratText(r decimal.Rat) string {
-	text := r.String()
-	if !strings.Contains(text, "/") {
-		return text
-	}
-	return text + " (about " + r.Round(6, decimal.HalfAway).Text(6) + ")"
-}
-
-// commas groups the digits before the point of a number.
-func commas(text string) string {
-	if strings.Contains(text, "/") {
-		return text
-	}
-	sign := ""
-	if strings.HasPrefix(text, "-") {
-		sign, text = "-", text[1:]
-	}
-	whole, rest, point := strings.Cut(text, ".")
-	for i := len(whole) - 3; i > 0; i -= 3 {
-		whole = whole[:i] + "," + whole[i:]
-	}
-	if point {
-		whole += "." + rest
-	}
-	return sign + whole
 }

@@ -22,7 +22,9 @@ func newExport(s *session) *cobra.Command {
 		Short: "Write the usage events of a history as NDJSON, CSV, Parquet or Arrow",
 		Long: `Writes every event of an archive or a state directory, in the order of the journal, into a
 new file. The ending of its name says in which form: .ndjson (CloudEvents), .csv, .tsv, .parquet or
-.arrow. Rejected events are among them; malformed lines are no events and are left out and counted.
+.arrow. What is written is what was read: rejected events are among them, and corrections are not,
+so events that were taken back or amended stand as they came. Malformed lines are no events and are
+left out and counted.
 billctl rate reads the file again (CSV and TSV with a mapping), and so does any other tool.`,
 		Example: `  billctl export --to usage.parquet
   billctl export /mnt/audit/2026 --to - > usage.ndjson`,

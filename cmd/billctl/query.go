@@ -21,9 +21,9 @@ import (
 )
 
 func newQuery(s *session) *cobra.Command {
-	return group("query", "Read subtotals, invoices, status and events",
+	return group("query", "Read subtotals, invoices, alerts, status and events",
 		newQueryAccount(s), newQueryAccounts(s), newQueryInvoice(s), newQueryInvoices(s),
-		newQueryStatus(s), newQueryEvent(s))
+		newQueryAlerts(s), newQueryStatus(s), newQueryEvent(s))
 }
 
 // asOfFlag adds the flag for answers that an opening can give.

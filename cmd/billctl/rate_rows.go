@@ -91,8 +91,8 @@ func (a *rating) lineRows() *formats.Report {
 		for i := range inv.Lines {
 			l := &inv.Lines[i]
 			out.Rows = append(out.Rows, append(slices.Clone(what), l.Price, rateGroup(l.Group), l.Meter,
-				l.Unit, l.From.String(), l.To.String(), l.Quantity.String(), now[rateLineKey(l)],
-				l.Amount.Text(inv.Digits)))
+				l.Unit, l.From.String(), l.To.String(), formats.ReportNumber(l.Quantity),
+				now[rateLineKey(l)], l.Amount.Text(inv.Digits)))
 		}
 	}
 	for _, inv := range a.invoices {

@@ -33,6 +33,7 @@ type replayAnswer struct {
 	Compared   uint64          `json:"documents_compared"`
 	Emitted    uint64          `json:"documents_emitted"`
 	Before     int             `json:"documents_before_opening"`
+	Alerts     uint64          `json:"alerts,omitempty"` // not of a month
 	Billing    string          `json:"billing_digest"`
 	JournalDg  string          `json:"journal_digest"`
 	Seconds    float64         `json:"seconds"`
@@ -120,6 +121,8 @@ func (r *replaying) answer(a *live.Audit, seconds float64) (*replayAnswer, error
 	}
 	if r.month != nil {
 		out.Before = r.month.Started
+	} else {
+		out.Alerts = a.Alerts
 	}
 	if r.f.expect != "" && a.Anchored == 0 {
 		out.Verdict = "diverged"
@@ -331,8 +334,8 @@ func (r *replaying) differenceText(d *live.Difference) string {
 		}
 	case "adjustment":
 		what = fmt.Sprintf("adjustment of %s, line %s", d.For, formats.Visible(d.Line))
-	case "credit":
-		what = "credit " + formats.Visible(d.Line)
+	case "coupon", "credit", "tax":
+		what = d.Part + " " + formats.Visible(d.Line)
 	}
 	return fmt.Sprintf("account %s, subscription %s, period %s, %s: %s has %s, %s gives %s",
 		formats.Visible(d.Account), formats.Visible(d.Subscription), d.Period, what, r.against.Name,
@@ -390,6 +393,9 @@ func (r *replaying) table(a *replayAnswer) error {
 		t.add("seals", "none that could be compared")
 	}
 	t.add("invoices", r.invoicesText(a))
+	if a.Alerts > 0 {
+		t.add("alerts", grouped(a.Alerts)+" given")
+	}
 	if r.f.emit != "" {
 		t.add("written", fmt.Sprintf("%s to %s", counted(a.Emitted, "invoice"), r.f.emit))
 	}

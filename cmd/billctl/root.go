@@ -31,9 +31,10 @@ Start in an empty directory:
 	flags.StringVar(&s.configFile, "config", "", "configuration `file` (default billctl.yaml)")
 	flags.StringVar(&s.stateDir, "state", "", "state `directory` (default: the configuration's)")
 	root.AddCommand(
-		newInit(s), newDemo(s), newCatalog(s), newAccounts(s), newRun(s), newQuery(s),
+		newInit(s), newDemo(s), newCatalog(s), newAccounts(s), newCredits(s), newEvents(s), newRun(s),
+		newQuery(s),
 		newReplay(s), newExplain(s), newState(s), newArchive(s), newExport(s), newRate(s),
-		newWhatIf(s), newVersion(s),
+		newWhatIf(s), newPrice(s), newVersion(s),
 	)
 	return root
 }

@@ -228,6 +228,9 @@ func (s *session) conclude(r *live.Run, o *live.Options, st *live.State, f *runF
 	if m.Documents > 0 {
 		s.say("issued %s", counted(m.Documents, "invoice"))
 	}
+	if m.Alerts > 0 {
+		s.say("gave %s", counted(m.Alerts, "alert"))
+	}
 	if m.Checkpoint > 0 {
 		s.say("checkpoint at %d; billing digest %x", m.Checkpoint, m.Billing)
 	}

@@ -94,7 +94,12 @@ type invoiceDoc struct {
 		Unit     string     `json:"unit"`
 		From     string     `json:"from"`
 		To       string     `json:"to"`
-		Amount   string     `json:"amount"`
+		Trial    bool       `json:"trial"`
+		Coupons  []struct {
+			ID      string `json:"id"`
+			Percent string `json:"percent"`
+		} `json:"coupons"`
+		Amount string `json:"amount"`
 	} `json:"lines"`
 	Adjustments []struct {
 		Price  string     `json:"price"`
@@ -104,8 +109,22 @@ type invoiceDoc struct {
 			StartDate string `json:"start_date"`
 		} `json:"period"`
 	} `json:"adjustments"`
-	Subtotal string `json:"subtotal"`
-	Total    string `json:"total"`
+	Coupons  []docUse `json:"coupons"`
+	Subtotal string   `json:"subtotal"`
+	Credits  []docUse `json:"credits"`
+	Taxes    []struct {
+		Code    string `json:"code"`
+		Percent string `json:"percent"`
+		Base    string `json:"base"`
+		Amount  string `json:"amount"`
+	} `json:"taxes"`
+	Total string `json:"total"`
+}
+
+// docUse is what a coupon or a credit took off a document.
+type docUse struct {
+	ID     string `json:"id"`
+	Amount string `json:"amount"`
 }
 
 // dimValue is a dimension's value in a document; null where events carry none.
@@ -160,11 +179,8 @@ func (s *session) accountTable(a *api.Account) error {
 	if err := s.pendingTable(a.Pending); err != nil {
 		return err
 	}
-	for _, c := range a.Credits {
-		err := s.lines("credit " + formats.Visible(c.ID) + ": " + c.Left + " " + c.Currency + " left")
-		if err != nil {
-			return err
-		}
+	if lines := accountTerms(a); len(lines) > 0 {
+		return s.lines(lines...)
 	}
 	return nil
 }
@@ -226,10 +242,25 @@ func (s *session) previewTable(name string, body json.RawMessage, currency strin
 		if l.From != doc.Period.Start || l.To != doc.Period.End {
 			what = strings.TrimSpace("for " + l.From + " to " + l.To + " " + what)
 		}
+		for _, c := range l.Coupons {
+			what = strings.TrimSpace(what + " less " + c.Percent + " % by coupon " + c.ID)
+		}
+		if l.Trial {
+			what = strings.TrimSpace(what + " trial")
+		}
 		t.add(l.Price, what, l.Quantity, l.Unit, l.Amount)
 	}
 	for _, a := range doc.Adjustments {
 		t.add(a.Price, "adjusts "+a.Period.StartDate+" "+groupText(a.Group), "", "", a.Amount)
+	}
+	for _, c := range doc.Coupons {
+		t.add("coupon "+c.ID, "", "", "", "-"+c.Amount)
+	}
+	for _, c := range doc.Credits {
+		t.add("credit "+c.ID, "", "", "", "-"+c.Amount)
+	}
+	for _, x := range doc.Taxes {
+		t.add(strings.TrimSpace("tax "+x.Code), x.Percent+" % of "+x.Base, "", "", x.Amount)
 	}
 	return t.write(s.stdout, "    ")
 }
@@ -392,8 +423,21 @@ func (s *session) eventLines(e *api.Event) error {
 	if e.Account != nil {
 		what += ", account " + *e.Account
 	}
-	lines := []string{what, fmt.Sprintf("  read from %s %s at byte %d, accepted at %s",
-		e.Origin.Source, formats.Visible(fileOf(e.Origin.Partition)), e.Origin.Offset, e.At)}
+	if c := e.CorrectedBy; c != nil {
+		what += fmt.Sprintf(", %s by seq %d", c.Kind, c.Seq)
+	}
+	lines := []string{what}
+	if c := e.Corrects; c != nil {
+		verb := "takes back"
+		if c.Kind == "amended" {
+			verb = "amends"
+		}
+		lines = append(lines, fmt.Sprintf("  %s seq %d, given by %s at %s: %s", verb, c.Seq,
+			formats.Visible(c.Actor), e.At, formats.Visible(c.Reason)))
+	} else {
+		lines = append(lines, fmt.Sprintf("  read from %s %s at byte %d, accepted at %s",
+			e.Origin.Source, formats.Visible(fileOf(e.Origin.Partition)), e.Origin.Offset, e.At))
+	}
 	if e.Fault != "" {
 		lines = append(lines, "  fault: "+formats.Visible(e.Fault))
 	}

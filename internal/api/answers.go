@@ -3,8 +3,10 @@ package api
 import (
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 
 	"billctl/engine"
+	"billctl/engine/decimal"
 	"billctl/formats"
 	"billctl/internal/live"
 )
@@ -42,6 +44,9 @@ type Account struct {
 	Subjects      []Ownership    `json:"subjects"`
 	Subscriptions []Subscription `json:"subscriptions"`
 	Credits       []Credit       `json:"credits"`
+	Balances      []Balance      `json:"balances,omitempty"`
+	Coupons       []Coupon       `json:"coupons,omitempty"`
+	Taxes         []Taxes        `json:"taxes,omitempty"`
 	Periods       []Period       `json:"periods"`
 	Pending       []Pending      `json:"pending_adjustments"`
 }
@@ -73,13 +78,48 @@ type Subscription struct {
 	Pin  int     `json:"pin,omitempty"`
 	From *string `json:"from"`
 	To   *string `json:"to"`
+	// TrialUntil is when the subscription begins to cost something; nil: from its beginning.
+	TrialUntil *string `json:"trial_until,omitempty"`
 }
 
 // Credit is a grant and what is left of it.
 type Credit struct {
-	ID       string `json:"id"`
+	ID       string  `json:"id"`
+	Currency string  `json:"currency"`
+	Left     string  `json:"left"`
+	Expires  *string `json:"expires,omitempty"`
+	Expired  bool    `json:"expired,omitempty"` // before the position's at
+	Priority int     `json:"priority,omitempty"`
+}
+
+// Balance is what is left of the credits of a currency that have not expired.
+type Balance struct {
 	Currency string `json:"currency"`
 	Left     string `json:"left"`
+}
+
+// Coupon takes a percentage or an amount off what subscriptions owe for some of their periods.
+type Coupon struct {
+	ID           string  `json:"id"`
+	Subscription string  `json:"subscription,omitempty"` // "": each of the account
+	Percent      string  `json:"percent,omitempty"`
+	Amount       string  `json:"amount,omitempty"`
+	Currency     string  `json:"currency,omitempty"` // of amount
+	From         *string `json:"from"`
+	Periods      int     `json:"periods,omitempty"` // 0: all
+}
+
+// Taxes are the taxes of periods that start on a day or later.
+type Taxes struct {
+	From  string    `json:"from"`  // a date of the account's zone
+	Round string    `json:"round"` // line, invoice
+	Rates []TaxRate `json:"rates"`
+}
+
+// TaxRate is the tax of the prices that carry a code, or of those without a rate of their own.
+type TaxRate struct {
+	Code    string `json:"code,omitempty"`
+	Percent string `json:"percent"`
 }
 
 // Period is an open period with its two previews, which are documents as invoices are.
@@ -197,6 +237,7 @@ type Process struct {
 	Rows        uint64   `json:"rows"`
 	Batches     uint64   `json:"batches"`
 	Documents   uint64   `json:"documents"`
+	Alerts      uint64   `json:"alerts"`
 	JournalSize int64    `json:"journal_bytes"`
 	Checkpoint  uint64   `json:"checkpoint"`
 	SavedAt     *string  `json:"checkpoint_at"`
@@ -232,6 +273,33 @@ type Event struct {
 	Fault     string            `json:"fault,omitempty"`
 	Raw       string            `json:"raw,omitempty"`
 	Size      int64             `json:"size,omitempty"`
+	// Corrects: the event is a correction, of the row at that position. CorrectedBy: the correction at
+	// that position took it back or changed it.
+	Corrects    *Correction `json:"corrects,omitempty"`
+	CorrectedBy *Correction `json:"corrected_by,omitempty"`
+}
+
+// Correction tells a row and its correction of each other.
+type Correction struct {
+	Seq    uint64 `json:"seq"`          // of the other one
+	Kind   string `json:"kind"`         // voided: taken back; amended: there is another version
+	At     string `json:"at,omitempty"` // of the correction, in corrected_by
+	Actor  string `json:"actor"`
+	Reason string `json:"reason"`
+}
+
+func makeCorrection(c *live.Correction) *Correction {
+	if c == nil {
+		return nil
+	}
+	out := &Correction{Seq: uint64(c.Seq), Kind: "voided", Actor: c.Actor, Reason: c.Reason}
+	if c.Amends {
+		out.Kind = "amended"
+	}
+	if c.At != 0 {
+		out.At = c.At.String()
+	}
+	return out
 }
 
 // Origin is where a row was read.
@@ -248,6 +316,29 @@ type Applied struct {
 	Name     string   `json:"name"`
 	State    string   `json:"state"` // applied, refused, waiting
 	Reason   string   `json:"reason,omitempty"`
+	// Rejected are the corrections of an applied file that the engine rejected, by Index.
+	Rejected []RejectedVoid `json:"rejected,omitempty"`
+}
+
+// RejectedVoid is a correction that does not count, and why.
+type RejectedVoid struct {
+	Index  int    `json:"index"` // of the correction in its control file, from 0
+	Seq    uint64 `json:"seq"`   // of its entry
+	Reason string `json:"reason"`
+}
+
+// Judged returns the rejected corrections as the process has them. It fails for a reason that this
+// binary does not know.
+func (a *Applied) Judged() ([]live.Judged, error) {
+	var list []live.Judged
+	for _, r := range a.Rejected {
+		reason, ok := engine.ReasonOf(r.Reason)
+		if !ok {
+			return nil, fmt.Errorf("read answer: there is no reason %q", r.Reason)
+		}
+		list = append(list, live.Judged{Index: r.Index, Seq: engine.Seq(r.Seq), Reason: reason})
+	}
+	return list, nil
 }
 
 // instant returns the text of an instant, nil for the unbounded ones.
@@ -298,7 +389,7 @@ func makePosition(d *live.Desk, v *engine.View) Position {
 	return p
 }
 
-func makePeriod(o *engine.OpenPeriod) Period {
+func makePeriod(v *engine.View, account string, o *engine.OpenPeriod) Period {
 	p := Period{
 		Subscription: o.Subscription, Plan: o.Plan, Version: o.Version,
 		Terms: hex.EncodeToString(o.Terms[:]), Currency: o.Currency,
@@ -306,7 +397,7 @@ func makePeriod(o *engine.OpenPeriod) Period {
 		Usage: []Usage{}, SoFar: document(o.SoFar), IfClosedNow: document(o.IfClosedNow),
 	}
 	for i := range o.Usage {
-		p.Usage = append(p.Usage, makeUsage(&o.Usage[i]))
+		p.Usage = append(p.Usage, makeUsage(v, account, o, &o.Usage[i]))
 	}
 	return p
 }
@@ -322,13 +413,27 @@ var aggregateNames = map[engine.Aggregate]string{
 	engine.Count: "count", engine.Total: "sum", engine.Least: "min", engine.Most: "max",
 }
 
-func makeUsage(u *engine.Usage) Usage {
-	out := Usage{
-		Meter: u.Meter.Key, Unit: u.Meter.Unit, Aggregate: aggregateNames[u.Meter.Aggregate],
-		Rows: u.Fold.Rows, Quantity: u.Fold.Quantity(u.Meter).String(),
+func makeUsage(v *engine.View, account string, o *engine.OpenPeriod, u *engine.Usage) Usage {
+	return Usage{
+		Meter: u.Meter.Key, Unit: u.Meter.Unit, Aggregate: formats.AggregateWord(u.Meter.Aggregate),
+		Rows: u.Fold.Rows, Quantity: usageQuantity(v, account, o, u).String(), Group: makeGroup(u.Group),
 	}
-	out.Group = makeGroup(u.Group)
-	return out
+}
+
+// usageQuantity returns what usage of an open period has come to so far. A level is integrated up
+// to the watermark, as the preview does that is rated up to here.
+func usageQuantity(
+	v *engine.View, account string, o *engine.OpenPeriod, u *engine.Usage,
+) decimal.Rat {
+	if u.Meter.Aggregate != engine.TimeWeighted {
+		return u.Fold.Quantity(u.Meter)
+	}
+	t, ok := v.Terms(account, o.Subscription, o.Start)
+	if !ok {
+		panic("BUG: an open period has no terms")
+	}
+	until := max(o.Start, min(o.End, v.Standing().Watermark))
+	return u.Fold.Level(u.Meter, o.Start, until, t.FullStart, t.FullEnd)
 }
 
 func makeGroup(values []engine.GroupValue) map[string]*string {
@@ -355,7 +460,8 @@ func makeEvent(r *live.Row) Event {
 		Seq: uint64(r.Seq), At: r.At.String(), Outcome: r.Outcome.String(),
 		Origin: Origin{r.Origin, r.Partition, r.Offset}, ID: r.ID, Source: r.Source, Type: r.Type,
 		Subject: r.Subject, Defaulted: r.Defaulted, Data: r.Data, Fault: r.Fault,
-		Raw: string(r.Raw), Size: r.Size,
+		Raw: string(r.Raw), Size: r.Size, Corrects: makeCorrection(r.Corrects),
+		CorrectedBy: makeCorrection(r.CorrectedBy),
 	}
 	if r.Rest != "" {
 		e.Rest = json.RawMessage(r.Rest)

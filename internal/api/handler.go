@@ -47,6 +47,8 @@ func Handler(d *live.Desk, sinks []string) http.Handler {
 	mux.HandleFunc("GET /v1/account", h.answer(h.account))
 	mux.HandleFunc("GET /v1/invoices", h.answer(h.invoices))
 	mux.HandleFunc("GET /v1/invoice", h.answer(h.invoice))
+	mux.HandleFunc("GET /v1/alerts", h.answer(h.alerts))
+	mux.HandleFunc("GET /v1/credits", h.answer(h.credits))
 	mux.HandleFunc("GET /v1/events", h.answer(h.events))
 	mux.HandleFunc("GET /v1/control", h.answer(h.control))
 	return mux
@@ -148,16 +150,21 @@ func (h *handler) account(r *http.Request, v *engine.View, p Position) (any, err
 	for _, o := range bill.Subjects {
 		out.Subjects = append(out.Subjects, Ownership{o.Subject, instant(o.From), instant(o.To)})
 	}
-	for _, s := range bill.Subscriptions {
-		out.Subscriptions = append(out.Subscriptions, Subscription{
-			s.Key, s.Plan, s.Pin, instant(s.From), instant(s.To),
-		})
+	for i := range bill.Subscriptions {
+		out.Subscriptions = append(out.Subscriptions, makeSubscription(&bill.Subscriptions[i]))
 	}
-	for _, c := range bill.Credits {
-		out.Credits = append(out.Credits, Credit{c.ID, c.Currency, c.Left})
+	for i := range bill.Credits {
+		out.Credits = append(out.Credits, makeCredit(&bill.Credits[i], v.Standing().At))
+	}
+	out.Balances = makeBalances(out.Credits)
+	for i := range bill.Coupons {
+		out.Coupons = append(out.Coupons, makeCoupon(&bill.Coupons[i]))
+	}
+	for i := range bill.Taxes {
+		out.Taxes = append(out.Taxes, makeTaxes(&bill.Taxes[i]))
 	}
 	for i := range bill.Open {
-		out.Periods = append(out.Periods, makePeriod(&bill.Open[i]))
+		out.Periods = append(out.Periods, makePeriod(v, bill.ID, &bill.Open[i]))
 	}
 	for i := range bill.Pending {
 		out.Pending = append(out.Pending, makePending(&bill.Pending[i]))
@@ -300,7 +307,7 @@ func (h *handler) status(_ *http.Request, v *engine.View, p Position) (any, erro
 func makeProcess(m *live.Metrics) *Process {
 	p := &Process{
 		Started: engine.Micros(m.Started.UnixMicro()).String(), Rows: m.Rows, Batches: m.Batches,
-		Documents: m.Documents, JournalSize: m.Bytes, Checkpoint: uint64(m.Checkpoint),
+		Documents: m.Documents, Alerts: m.Alerts, JournalSize: m.Bytes, Checkpoint: uint64(m.Checkpoint),
 		Archived: uint64(m.Archive.Through), Opening: uint64(m.Archive.Opening),
 		ArchiveFail: m.Archive.Failed, Notices: append([]string{}, m.Notices...),
 	}
@@ -360,8 +367,11 @@ func (h *handler) control(r *http.Request, v *engine.View, p Position) (any, err
 	out := Applied{Schema: "billctl.control.v1", Position: p, Name: name, State: "waiting"}
 	if why, ok := h.desk.Refused(name); ok {
 		out.State, out.Reason = "refused", why
-	} else if v.Applied(file) {
+	} else if h.desk.Applied(v, name, file) {
 		out.State = "applied"
+		for _, j := range h.desk.Rejected(name) {
+			out.Rejected = append(out.Rejected, RejectedVoid{j.Index, uint64(j.Seq), j.Reason.String()})
+		}
 	}
 	return out, nil
 }

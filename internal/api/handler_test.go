@@ -193,6 +193,8 @@ var routes = []struct{ path, schema string }{
 	{"/v1/invoices", "billctl.invoices.v1"},
 	{"/v1/invoice?key=" + augustKey, "billctl.invoice_answer.v1"},
 	{"/v1/events", "billctl.events.v1"},
+	{"/v1/credits", "billctl.credits.v1"},
+	{"/v1/credits?account=acme", "billctl.credits.v1"},
 	{"/v1/control?name=" + noFile, "billctl.control.v1"},
 }
 

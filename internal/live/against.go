@@ -268,6 +268,8 @@ func (r *Reference) readDirectory(ctx context.Context, root string) error {
 			return fs.SkipDir
 		case d.IsDir():
 			return ctx.Err()
+		case formats.IsAlertFile(path.Base(name)):
+			return nil
 		case !d.Type().IsRegular() || strings.Count(name, "/") != 2 || path.Ext(name) != ".json":
 			r.Left++
 			return nil

@@ -1,11 +1,13 @@
 package live
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 
 	"billctl/engine"
 )
@@ -25,10 +27,12 @@ func EncodeControl(bodies ...engine.Body) []byte {
 	return out
 }
 
-// decodeControl reads a control file and puts its name into its change.
+// decodeControl reads a control file and puts its name into its change. A file without a change
+// gets an empty one as its last entry: the journal knows by it that the file was applied.
 func decodeControl(b []byte) ([]engine.Body, error) {
 	name := engine.Digest(sha256.Sum256(b))
 	var out []engine.Body
+	var change *engine.Change
 	for len(b) > 0 {
 		n, w := binary.Uvarint(b)
 		if w <= 0 || n > uint64(len(b)-w) {
@@ -40,15 +44,124 @@ func decodeControl(b []byte) ([]engine.Body, error) {
 		}
 		switch body := e.Body.(type) {
 		case *engine.Change:
-			body.File = name
-		case *engine.Zone, *engine.Credit:
+			if change != nil {
+				return nil, errors.New("decode control file: it holds two changes")
+			}
+			change = body
+			change.File = name
+		case *engine.Zone, *engine.Credit, *engine.Void:
 		default:
 			return nil, fmt.Errorf("decode control file: it may not hold %T", body)
 		}
 		out = append(out, e.Body)
 		b = b[w+int(n):]
 	}
+	if change == nil {
+		out = append(out, &engine.Change{File: name})
+	}
 	return out, nil
+}
+
+// Judged is what the engine said of a correction of a control file.
+type Judged struct {
+	Index  int        // of the correction in the file, from 0
+	Seq    engine.Seq // of its entry
+	Reason engine.Reason
+}
+
+// controls is what a run knows of control files beside those that it refused.
+type controls struct {
+	begun map[string][]engine.Seq // the entries of a file that the journal had when the run began
+	voids []engine.Rejection      // of the corrections that are being applied
+
+	// Guarded by Run.mu.
+	doing string              // the file that is being applied; what is told of it is not complete
+	told  map[string][]Judged // the corrections of a file that were rejected
+	order []string            // of told
+}
+
+// keptJudgements is for how many files a run remembers which corrections were rejected: whoever put
+// one asks at once.
+const keptJudgements = 256
+
+// Rejected returns the corrections of an applied control file that the engine rejected, by Index.
+func (r *Run) Rejected(name string) []Judged {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.controls.told[name]
+}
+
+// applying reports whether a control file is being applied.
+func (r *Run) applying(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.controls.doing == name
+}
+
+func (r *Run) setApplying(name string) {
+	r.mu.Lock()
+	r.controls.doing = name
+	r.mu.Unlock()
+}
+
+// resumeControls finds out what the journal has of the control files that wait. Their entries are
+// journaled together, but a crash may have left the first of them only; they lie behind the last
+// checkpoint then, because the file is completed before anything else is journaled.
+func (r *Run) resumeControls() error {
+	names, err := r.st.Dir.Controls()
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	want := make([][][]byte, len(names))
+	for i, name := range names {
+		payload, err := r.st.Dir.Control(name)
+		if err != nil {
+			return err
+		}
+		bodies, err := decodeControl(payload)
+		if err != nil {
+			continue // it will be refused
+		}
+		_, rest := splitZones(bodies)
+		for _, b := range rest {
+			want[i] = append(want[i], engine.AppendEntry(nil, &engine.Entry{Body: b}))
+		}
+	}
+	r.controls.begun = map[string][]engine.Seq{}
+	in := journalOf(r.st.Dir).Read(r.st.Checkpoint + 1)
+	defer in.Close() // read only
+	for {
+		e, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if _, rows := e.Body.(*engine.Batch); rows {
+			continue
+		}
+		have := engine.AppendEntry(nil, &engine.Entry{Body: e.Body})
+		for i, name := range names {
+			begun := r.controls.begun[name]
+			if n := len(begun); n < len(want[i]) && bytes.Equal(want[i][n], have) {
+				r.controls.begun[name] = append(begun, e.Seq)
+			}
+		}
+	}
+}
+
+// splitZones takes the zones out of the bodies of a control file. They are journaled first: they
+// change nothing by themselves, and the change is checked against them.
+func splitZones(bodies []engine.Body) (zones []*engine.Zone, rest []engine.Body) {
+	for _, b := range bodies {
+		if z, ok := b.(*engine.Zone); ok {
+			zones = append(zones, z)
+		} else {
+			rest = append(rest, b)
+		}
+	}
+	return zones, rest
 }
 
 // readControls journals the control files that wait. One that may not be journaled is refused as a
@@ -93,32 +206,113 @@ func (r *Run) applyControl(now engine.Micros, name string, payload []byte) (refu
 	if _, err := hex.Decode(file[:], []byte(name)); err != nil {
 		return fmt.Errorf("decode control file: name: %w", err), nil
 	}
+	zones, rest := splitZones(bodies)
+	seqs := r.controls.begun[name]
+	delete(r.controls.begun, name)
+	done := len(seqs)
 	v := r.st.Shards.Pin()
-	if v.Applied(file) {
+	if done == len(rest) || done == 0 && v.Applied(file) {
 		return nil, nil
 	}
-	// Zones are journaled first: they change nothing by themselves, and the change is checked
-	// against them.
-	var rest []engine.Body
-	for _, b := range bodies {
-		z, ok := b.(*engine.Zone)
-		if !ok {
-			rest = append(rest, b)
+	for _, z := range zones {
+		if v.ZoneKnown(z.Name) {
 			continue
 		}
-		if !v.ZoneKnown(z.Name) {
-			if err := r.commit(now, z); err != nil {
-				return nil, err
+		if err := r.commit(now, z); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkControl(r.st.Shards.Pin(), rest[done:], max(r.at, now)); err != nil {
+		if done > 0 {
+			err = fmt.Errorf("%w (%d of its %d entries were journaled before a crash and count)",
+				err, done, len(rest))
+		}
+		return err, nil
+	}
+	r.setApplying(name)
+	defer r.setApplying("")
+	r.controls.voids = r.controls.voids[:0]
+	for _, seq := range seqs {
+		reason, rejected, err := r.st.Outbox.RejectionOf(seq)
+		if err != nil {
+			return nil, err
+		}
+		if rejected {
+			r.controls.voids = append(r.controls.voids, engine.Rejection{Seq: seq, Reason: reason})
+		}
+	}
+	for i := range rest[done:] {
+		seqs = append(seqs, r.next+engine.Seq(i))
+	}
+	if err := r.commit(now, rest[done:]...); err != nil {
+		return nil, err
+	}
+	r.tellJudged(name, rest, seqs)
+	return nil, nil
+}
+
+// tellJudged tells which corrections of a file were rejected; its bodies are the entries at seqs.
+func (r *Run) tellJudged(name string, bodies []engine.Body, seqs []engine.Seq) {
+	var list []Judged
+	index := 0
+	voids := r.controls.voids
+	for i, b := range bodies {
+		if _, ok := b.(*engine.Void); !ok {
+			continue
+		}
+		if len(voids) > 0 && voids[0].Seq == seqs[i] {
+			list = append(list, Judged{index, seqs[i], voids[0].Reason})
+			voids = voids[1:]
+		}
+		index++
+	}
+	if len(list) == 0 {
+		return
+	}
+	r.say(fmt.Sprintf("control file %s: %d of its %d corrections were rejected; first: %s",
+		name[:8], len(list), index, list[0].Reason))
+	r.mu.Lock()
+	if r.controls.told == nil {
+		r.controls.told = map[string][]Judged{}
+	}
+	r.controls.told[name] = list
+	if r.controls.order = append(r.controls.order, name); len(r.controls.order) > keptJudgements {
+		delete(r.controls.told, r.controls.order[0])
+		r.controls.order = r.controls.order[1:]
+	}
+	r.mu.Unlock()
+	if r.opts.Judged != nil {
+		r.opts.Judged(name, list)
+	}
+}
+
+// checkControl returns why bodies of a control file may not be journaled. A correction may always
+// be: the engine judges it as it judges a row.
+func checkControl(v *engine.View, bodies []engine.Body, at engine.Micros) error {
+	opens := map[string]bool{}
+	granted := map[[2]string]bool{}
+	for _, b := range bodies {
+		switch b := b.(type) {
+		case *engine.Change:
+			if err := v.Check(b, at); err != nil {
+				return err
+			}
+			for i := range b.Accounts {
+				opens[b.Accounts[i].ID] = true
+			}
+		case *engine.Credit:
+			id := [2]string{b.Account, b.ID}
+			if granted[id] {
+				return fmt.Errorf("account %s: credit %s is granted twice", b.Account, b.ID)
+			}
+			granted[id] = true
+			if _, known := v.Account(b.Account); !known && opens[b.Account] {
+				continue // the engine decides
+			}
+			if err := v.CheckCredit(b, at); err != nil {
+				return err
 			}
 		}
 	}
-	v = r.st.Shards.Pin()
-	for _, b := range rest {
-		if c, ok := b.(*engine.Change); ok {
-			if err := v.Check(c, max(r.at, now)); err != nil {
-				return err, nil
-			}
-		}
-	}
-	return nil, r.commit(now, rest...)
+	return nil
 }

@@ -13,7 +13,8 @@ import (
 	"billctl/internal/store"
 )
 
-// Delivery is one document for one sink. It carries bytes and knows no billing.
+// Delivery is one document for one sink: an invoice or an alert. It carries bytes and knows no
+// billing.
 type Delivery struct {
 	Key     string // the same in every attempt
 	Account string
@@ -253,7 +254,7 @@ func (c *courier) collect() error {
 			return err
 		}
 		known := store.Delivery{State: store.Done}
-		if rec.Kind == store.DocumentRecord {
+		if rec.Kind.Delivered() {
 			if known, err = c.cursor.Offer(pos, rec.Key); err != nil {
 				return err
 			}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"billctl/engine"
 )
@@ -18,10 +19,10 @@ type Difference struct {
 	Account      string
 	Subscription string
 	Period       string // start date
-	// Part is where they differ: "line", "adjustment", "credit", "subtotal", "total", or another
-	// member of the document; "bytes": the same values are written in another way.
+	// Part is where they differ: "line", "adjustment", "coupon", "credit", "tax", "subtotal", "total",
+	// or another member of the document; "bytes": the same values are written in another way.
 	Part   string
-	Line   string // of a line or adjustment its key, of a credit its id
+	Line   string // of a line or adjustment its key, of a coupon or credit its id, of a tax its rate
 	For    string // start of what the line is for, where that is not the document's period
 	Member string // of the line, which is not the same: "amount"; "" where one side has no line
 	Here   Side   // of the replay
@@ -36,7 +37,7 @@ type Side struct {
 }
 
 // compareDocuments returns in what two documents differ, whose bytes do: the first line, then the
-// first adjustment, credit, sum, or other member.
+// first adjustment, coupon, credit, tax, sum, or other member.
 func compareDocuments(here, there []byte) Difference {
 	a, errHere := readDocument(here)
 	b, errThere := readDocument(there)
@@ -52,7 +53,8 @@ func compareDocuments(here, there []byte) Difference {
 		return d
 	}
 	for _, list := range []struct{ part, member string }{
-		{"line", "lines"}, {"adjustment", "adjustments"}, {"credit", "credits"},
+		{"line", "lines"}, {"adjustment", "adjustments"}, {"coupon", "coupons"},
+		{"credit", "credits"}, {"tax", "taxes"},
 	} {
 		if d.items(list.part, itemsOf(a, list.member), itemsOf(b, list.member)) {
 			return d
@@ -131,7 +133,7 @@ func (d *Difference) item(part string, a, b *docItem) {
 	d.Here, d.There = a.side(d.Member), b.side(d.Member)
 }
 
-// docItem is a line, an adjustment or a credit of a document.
+// docItem is a line, an adjustment, a coupon, a credit or a tax of a document.
 type docItem struct {
 	key     string // tells it apart within its list
 	line    string
@@ -161,9 +163,12 @@ func itemsOf(doc map[string]any, member string) []docItem {
 	var out []docItem
 	for _, v := range list {
 		i := docItem{members: object(v)}
-		if member == "credits" {
+		switch member {
+		case "coupons", "credits":
 			i.line = text(i.members["id"])
-		} else {
+		case "taxes":
+			i.line = strings.TrimSpace(text(i.members["code"]) + " " + text(i.members["percent"]) + " %")
+		default:
 			var group []engine.GroupValue
 			values, _ := i.members["group"].([]any)
 			for _, g := range values {

@@ -60,6 +60,9 @@ type ExplainedLine struct {
 	Terms      engine.Terms       // of the period that the line is for
 	Count      int                // events that count for the line
 	Events     []ExplainedEvent   // the first of them, by Seq
+	Usage      []engine.Usage     // what they fold to, with the levels that go on from before
+	Back       []ExplainedBack    // events that no longer count for the line, at most as many
+	BackCount  int                // how many there are
 }
 
 // ExplainedEvent is a row that counts for a line.
@@ -68,12 +71,23 @@ type ExplainedEvent struct {
 	At, Time  engine.Micros
 	ID        string
 	Subject   string
-	Value     decimal.Decimal // 0 for Count
+	Value     decimal.Decimal // 0 for Count and Unique
+	Text      string          // Unique
 	Group     []engine.GroupValue
 	Source    string // where it was read, as configured
 	Partition string
 	Offset    int64
-	Place     Place // in the journal or in an archive file
+	Place     Place          // in the journal or in an archive file
+	Amends    *ExplainedBack // the version in whose place it stands; nil: it was not amended
+}
+
+// ExplainedBack is a row that was taken back, or of which another version counts.
+type ExplainedBack struct {
+	Seq           engine.Seq // of the row
+	By            engine.Seq // of the correction
+	At            engine.Micros
+	Actor, Reason string
+	Amended       bool // another version counts, unless its time or group is of another line
 }
 
 // UnreconciledError says that a line of a document does not come from what the history holds.
@@ -113,8 +127,8 @@ func (e *UnknownDocumentError) Error() string { return e.Key + ": " + e.Reason }
 //
 // It begins at an opening that lies before the documents' periods, and again further back if more
 // is needed; it ends at the first seal behind the last document. While it reads, it keeps 72 bytes
-// and the id of each use, of the subscriptions asked for alone, until their last document is issued
-// or the engine has forgotten the period.
+// and the id of each use, and the texts of Unique once, of the subscriptions asked for alone, until
+// their last document is issued or the engine has forgotten the period.
 func Explain(ctx context.Context, h *History, o ExplainOptions) (*Explanation, error) {
 	asks, err := parseAsks(o.Keys)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"billctl/engine"
 	"billctl/engine/decimal"
@@ -73,21 +74,8 @@ func (x *explaining) document(a *ask, doc *ExplainedDocument) error {
 
 // whole checks the totals, and that every line asked for is there.
 func (d *explained) whole() error {
-	var sum decimal.Amount
-	for i := range d.inv.Lines {
-		sum = sum.Add(d.inv.Lines[i].Amount)
-	}
-	for i := range d.inv.Adjustments {
-		sum = sum.Add(d.inv.Adjustments[i].Amount)
-	}
-	if sum != d.inv.Subtotal {
-		return d.differ("", "the subtotal", sum.Text(d.inv.Digits), d.inv.Subtotal.Text(d.inv.Digits))
-	}
-	for _, c := range d.inv.Credits {
-		sum = sum.Sub(c.Amount)
-	}
-	if sum != d.inv.Total {
-		return d.differ("", "the total", sum.Text(d.inv.Digits), d.inv.Total.Text(d.inv.Digits))
+	if err := d.sums(); err != nil {
+		return err
 	}
 	for _, line := range d.ask.lines {
 		if slices.ContainsFunc(d.doc.Lines, func(l ExplainedLine) bool { return l.Key == line }) {
@@ -103,6 +91,53 @@ func (d *explained) whole() error {
 			}
 		}
 		return e
+	}
+	return nil
+}
+
+// sums makes what coupons take off, the sums and the taxes again, from the lines and adjustments.
+func (d *explained) sums() error {
+	inv := d.inv
+	again, ok := d.x.view.Resum(inv)
+	if !ok {
+		return d.differ("", "the subscription at "+inv.Start.String(), "none", inv.Plan)
+	}
+	text := func(a decimal.Amount) string { return a.Text(inv.Digits) }
+	if len(again.Coupons) != len(inv.Coupons) {
+		return d.differ("", "the number of coupons", len(again.Coupons), len(inv.Coupons))
+	}
+	for i, c := range inv.Coupons {
+		if o := again.Coupons[i]; o != c {
+			return d.differ("", "the coupon", o.ID+" "+text(o.Amount), c.ID+" "+text(c.Amount))
+		}
+	}
+	if again.Subtotal != inv.Subtotal {
+		return d.differ("", "the subtotal", text(again.Subtotal), text(inv.Subtotal))
+	}
+	if len(again.Credits) != len(inv.Credits) {
+		return d.differ("", "the number of credits", len(again.Credits), len(inv.Credits))
+	}
+	for i, c := range inv.Credits {
+		if o := again.Credits[i]; o != c {
+			return d.differ("", "the credit", o.ID+" "+text(o.Amount), c.ID+" "+text(c.Amount))
+		}
+	}
+	if len(again.Taxes) != len(inv.Taxes) {
+		return d.differ("", "the number of taxes", len(again.Taxes), len(inv.Taxes))
+	}
+	for i, t := range inv.Taxes {
+		o, name := again.Taxes[i], "the tax "+strings.TrimSpace(t.Code+" "+t.Percent.String())
+		switch {
+		case o.Code != t.Code || o.Percent != t.Percent:
+			return d.differ("", name, strings.TrimSpace(o.Code+" "+o.Percent.String()), "this")
+		case o.Base != t.Base:
+			return d.differ("", name+"'s base", text(o.Base), text(t.Base))
+		case o.Amount != t.Amount:
+			return d.differ("", name, text(o.Amount), text(t.Amount))
+		}
+	}
+	if again.Total != inv.Total {
+		return d.differ("", "the total", text(again.Total), text(inv.Total))
 	}
 	return nil
 }
@@ -137,7 +172,7 @@ func (d *explained) period(start engine.Micros) (*rerated, error) {
 		return nil, d.differ("", "the subscription at "+start.String(), "none", d.inv.Plan)
 	}
 	p := &rerated{
-		terms: terms, used: &usedPeriod{}, advance: x.view.Advance(id.account, id.key, start),
+		terms: terms, used: newUsedPeriod(), advance: x.view.Advance(id.account, id.key, start),
 	}
 	d.periods[start] = p
 	return p, nil
@@ -153,42 +188,100 @@ func (d *explained) rate(p *rerated) error {
 	if used := x.periods[periodID{id, start}]; used != nil {
 		p.used = used
 	}
-	usage := p.used.fold()
-	if err := d.usage(usage, x.view.Usage(id.account, id.key, start)); err != nil {
+	folds, want := p.used.fold(x.names), x.view.Usage(id.account, id.key, start)
+	if err := d.usage(p.used, folds, want); err != nil {
 		return err
 	}
+	folds = p.used.carry(folds, want)
+	var usage []engine.Usage
+	for i := range folds {
+		if f := &folds[i].Fold; f.Rows > 0 || f.Carried != nil {
+			usage = append(usage, folds[i])
+		}
+	}
 	p.lines, p.rated = x.view.Rate(id.account, id.key, start, usage), true
-	p.index(usage)
+	p.index(folds)
 	return nil
 }
 
-// usage compares the fold of the events with what the engine counted: no event may be missing, even
-// where that would not show in an amount.
-func (d *explained) usage(got, want []engine.Usage) error {
-	if len(got) != len(want) {
-		return d.differ("", "the number of meters and groups", len(got), len(want))
+// usage compares the fold of the events of each series with what the engine counted: no event may
+// be missing, even where that would not show in an amount.
+func (d *explained) usage(p *usedPeriod, folds, want []engine.Usage) error {
+	counted := 0
+	for i := range folds {
+		counted += one(folds[i].Fold.Rows > 0)
 	}
-	places := map[string]int{}
 	for i := range want {
-		places[engine.LineKey(want[i].Meter.Key, want[i].Group)] = i
-	}
-	for i := range got {
-		g := &got[i]
-		name := engine.LineKey(g.Meter.Key, g.Group)
-		at, found := places[name]
+		w := &want[i]
+		if w.Fold.Rows == 0 {
+			continue // a level that goes on
+		}
+		counted--
+		name := engine.LineKey(w.Meter.Key, w.Group)
+		at, found := p.at[name]
 		if !found {
-			return d.differ("", "the number of events of "+name, g.Fold.Rows, 0)
+			return d.differ("", "the number of events of "+name, 0, w.Fold.Rows)
 		}
-		w := &want[at]
-		if g.Fold.Rows != w.Fold.Rows {
-			return d.differ("", "the number of events of "+name, g.Fold.Rows, w.Fold.Rows)
+		if err := d.fold(name, &folds[at].Fold, &w.Fold); err != nil {
+			return err
 		}
-		a, b := g.Fold.Quantity(g.Meter), w.Fold.Quantity(w.Meter)
-		if a.Cmp(b) != 0 {
-			return d.differ("", "the quantity of "+name, a, b)
+	}
+	if counted != 0 { // each of the engine's is among ours
+		return d.differ("", "the number of meters and groups", len(want)+counted, len(want))
+	}
+	return nil
+}
+
+// fold compares two folds without the level that goes on from before.
+func (d *explained) fold(name string, got, want *engine.Fold) error {
+	switch {
+	case got.Rows != want.Rows:
+		return d.differ("", "the number of events of "+name, got.Rows, want.Rows)
+	case got.Value != want.Value:
+		return d.differ("", "the sum or extreme of "+name, got.Value.Rat(), want.Value.Rat())
+	case len(got.Samples) != len(want.Samples):
+		return d.differ("", "the number of values of "+name, len(got.Samples), len(want.Samples))
+	}
+	for i := range got.Samples {
+		if a, b := &got.Samples[i], &want.Samples[i]; *a != *b {
+			return d.differ("", "value "+strconv.Itoa(i+1)+" of "+name, sampleText(a), sampleText(b))
 		}
 	}
 	return nil
+}
+
+// sampleText writes what is remembered of rows.
+func sampleText(s *engine.Sample) string {
+	text := strconv.FormatUint(s.Rows, 10) + " of " + strings.TrimSpace(s.Text+" "+
+		s.Value.Rat().String())
+	if s.Time != 0 {
+		text += " at " + s.Time.String()
+	}
+	return text
+}
+
+func one(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// carry takes over the levels that go on from before the period: its rows do not tell them.
+func (p *usedPeriod) carry(folds, from []engine.Usage) []engine.Usage {
+	for i := range from {
+		u := &from[i]
+		if u.Fold.Carried == nil {
+			continue
+		}
+		at := p.seriesOf(&engine.Use{Meter: u.Meter, Group: u.Group, Each: u.Each})
+		for int(at) >= len(folds) {
+			folds = append(folds, engine.Usage{})
+		}
+		f := &folds[at]
+		f.Meter, f.Group, f.Each, f.Fold.Carried = u.Meter, u.Group, u.Each, u.Fold.Carried
+	}
+	return folds
 }
 
 // line explains a line. It returns 1 for one of the document's own period, which is rated with it,
@@ -277,6 +370,19 @@ func (d *explained) equal(key string, got, want *engine.Line) error {
 		}
 	}
 	switch {
+	case got.Model != want.Model || got.Meter != want.Meter || got.Unit != want.Unit:
+		return d.differ(key, "the price", formats.ModelWord(got.Model)+" on "+got.Meter,
+			formats.ModelWord(want.Model)+" on "+want.Meter)
+	case got.Discount != want.Discount || got.Off != want.Off:
+		return d.differ(key, "the discount", got.Discount.String()+" % and "+got.Off.String(),
+			want.Discount.String()+" % and "+want.Off.String())
+	case got.Bound != want.Bound:
+		return d.differ(key, "the bound", formats.BoundWord(got.Bound), formats.BoundWord(want.Bound))
+	case !slices.Equal(got.Coupons, want.Coupons):
+		return d.differ(key, "what coupons take off", got.Coupons, want.Coupons)
+	case got.Trial != want.Trial || got.TaxCode != want.TaxCode:
+		return d.differ(key, "the trial or the tax code", fmt.Sprint(got.Trial, " ", got.TaxCode),
+			fmt.Sprint(want.Trial, " ", want.TaxCode))
 	case got.Amount != want.Amount:
 		return d.differ(key, "the amount", got.Amount.Text(digits), want.Amount.Text(digits))
 	case got.From != want.From || got.To != want.To:
@@ -299,21 +405,34 @@ func (d *explained) equal(key string, got, want *engine.Line) error {
 func (d *explained) events(out *ExplainedLine, p *rerated, quantity decimal.Rat) error {
 	x := d.x
 	var series []int32
-	if out.Line.Meter != "" {
-		out.Meter = x.view.Meter(out.Line.Meter)
-		series = p.countFor(&out.Price, out.Line.Group)
-		var total engine.Fold
-		for _, s := range series {
-			total.Merge(out.Meter.Aggregate, p.folds[s].Fold)
+	if out.Price.Meter != "" {
+		group := out.Line.Group
+		if out.Adjustment != nil { // all that the line had may be taken back
+			group = out.Adjustment.Group
 		}
-		if q := total.Quantity(out.Meter); q.Cmp(quantity) != 0 {
+		out.Meter = x.view.Meter(out.Price.Meter)
+		series = p.countFor(&out.Price, group)
+		var usage []*engine.Usage
+		for _, s := range series {
+			if u := &p.folds[s]; u.Fold.Rows > 0 || u.Fold.Carried != nil {
+				usage = append(usage, u)
+			}
+		}
+		rows, q := engine.TotalUsage(out.Meter, usage, &p.terms)
+		if q.Cmp(quantity) != 0 {
 			return d.differ(out.Key, "the quantity", q, quantity)
 		}
-		out.Count = int(total.Rows)
+		out.Count = int(rows)
+		if d.ask.wants(out.Key) {
+			for _, u := range usage {
+				out.Usage = append(out.Usage, *u)
+			}
+		}
 	}
 	if !d.ask.wants(out.Key) {
 		return nil
 	}
+	d.back(out, p, series)
 	for _, row := range p.rowsOf(series, x.o.Events) {
 		out.Events = append(out.Events, x.event(p.used, &p.used.rows[row]))
 	}
@@ -321,13 +440,29 @@ func (d *explained) events(out *ExplainedLine, p *rerated, quantity decimal.Rat)
 	return nil
 }
 
+// back says which rows no longer count for a line.
+func (d *explained) back(out *ExplainedLine, p *rerated, series []int32) {
+	for i := range p.used.back {
+		b := &p.used.back[i]
+		if _, found := slices.BinarySearch(series, b.series); !found {
+			continue
+		}
+		out.BackCount++
+		if most := d.x.o.Events; most == 0 || len(out.Back) < most {
+			back := *d.x.batches[b.batch].back
+			back.Seq = b.of
+			out.Back = append(out.Back, back)
+		}
+	}
+}
+
 // event writes a kept row out.
 func (x *explaining) event(p *usedPeriod, r *usedRow) ExplainedEvent {
 	b := &x.batches[r.batch]
 	e := ExplainedEvent{
 		Seq: r.seq, At: b.at, Time: r.time, ID: r.id, Subject: x.names[r.subject], Value: r.value,
-		Group: p.series[r.series].Group, Source: b.source, Partition: x.names[r.partition],
-		Offset: r.offset, Place: b.place,
+		Text: x.names[r.text], Group: p.series[r.series].Group, Source: x.names[b.source],
+		Partition: x.names[b.partition], Offset: r.offset, Place: b.place, Amends: b.back,
 	}
 	if b.place.Offset < 0 {
 		e.Place.Row += int64(r.seq - b.seq)
@@ -335,35 +470,22 @@ func (x *explaining) event(p *usedPeriod, r *usedRow) ExplainedEvent {
 	return e
 }
 
-// foldRows is how many uses are folded at once: a use in full takes twice a row's memory.
-const foldRows = 4096
-
-// fold folds the rows by meter and group.
-func (p *usedPeriod) fold() []engine.Usage {
-	var out []engine.Usage
-	places := map[string]int{} // in out, by engine.LineKey
-	part := make([]engine.Use, 0, min(foldRows, len(p.rows)))
-	flush := func() {
-		for _, u := range engine.UsageOf(part) {
-			key := engine.LineKey(u.Meter.Key, u.Group)
-			if at, found := places[key]; found {
-				out[at].Fold.Merge(u.Meter.Aggregate, u.Fold)
-				continue
-			}
-			places[key] = len(out)
-			out = append(out, u)
-		}
-		part = part[:0]
-	}
+// fold folds the rows that count, by series. names are the texts of rows.
+func (p *usedPeriod) fold(names []string) []engine.Usage {
+	uses, folds := slices.Clone(p.series), make([]engine.Refold, len(p.series))
 	for i := range p.rows {
 		r := &p.rows[i]
-		u := p.series[r.series]
-		u.Seq, u.Value = r.seq, r.value
-		if part = append(part, u); len(part) == foldRows {
-			flush()
+		if r.series < 0 {
+			continue
 		}
+		u := &uses[r.series]
+		u.Seq, u.Value, u.Time, u.Text = r.seq, r.value, r.time, names[r.text]
+		folds[r.series].Add(u)
 	}
-	flush()
+	out := make([]engine.Usage, len(folds))
+	for i := range folds {
+		out[i] = folds[i].Usage()
+	}
 	return out
 }
 

@@ -68,7 +68,8 @@ func TestExplainManyGroups(t *testing.T) {
 			t.Fatalf("%s: %d events", l.Key, l.Count)
 		}
 	}
-	if took > 4*time.Second { // half a second on two idle cores
+	// Half a second on two idle cores, some on busy ones under the race detector.
+	if took > time.Minute {
 		t.Errorf("it took %s", took)
 	}
 }

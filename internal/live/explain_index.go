@@ -15,19 +15,16 @@ type seriesIndex struct {
 	lineAt  map[string]int                // index in rerated.lines, by line key
 }
 
-// index makes the index of a period, whose usage is what its rows fold to.
-func (p *rerated) index(usage []engine.Usage) {
+// index makes the index of a period, whose series fold so.
+func (p *rerated) index(folds []engine.Usage) {
 	x := &seriesIndex{
-		folds: make([]engine.Usage, len(p.used.series)), rows: make([][]int32, len(p.used.series)),
+		folds: folds, rows: make([][]int32, len(folds)),
 		byGroup: map[string]map[string][]int32{}, lineAt: map[string]int{},
 	}
-	for i := range usage {
-		u := &usage[i]
-		x.folds[p.used.at[engine.LineKey(u.Meter.Key, u.Group)]] = *u
-	}
 	for i := range p.used.rows {
-		s := p.used.rows[i].series
-		x.rows[s] = append(x.rows[s], int32(i))
+		if s := p.used.rows[i].series; s >= 0 {
+			x.rows[s] = append(x.rows[s], int32(i))
+		}
 	}
 	for i := range p.lines {
 		key := engine.LineKey(p.lines[i].Price, p.lines[i].Group)
@@ -49,7 +46,7 @@ func (p *rerated) countFor(price *engine.Price, group []engine.GroupValue) []int
 	if !found {
 		lines = map[string][]int32{}
 		p.byGroup[name] = lines
-		for i := range p.used.series {
+		for i := range p.folds {
 			s := &p.used.series[i]
 			if price.Covers(&engine.Usage{Meter: s.Meter, Group: s.Group}) {
 				key := engine.LineKey(price.Key, valuesOf(s.Group, all))

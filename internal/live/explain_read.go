@@ -24,7 +24,7 @@ type explaining struct {
 	outbox   *store.Outbox
 	left     int // documents that are still to be issued
 	view     *engine.View
-	entry    *engine.Entry // the batch that is applied
+	entry    *engine.Entry // the batch or the correction that is applied
 	place    Place
 	names    []string // interned
 	nameAt   map[string]int32
@@ -62,27 +62,37 @@ type usedPeriod struct {
 	series []engine.Use     // meter and group of each; the rest is of the first use
 	at     map[string]int32 // index in series, by engine.LineKey
 	rows   []usedRow        // by Seq
+	back   []usedBack       // by the correction
 }
 
 // usedRow is a use, as small as it goes: there may be millions.
 type usedRow struct {
-	seq       engine.Seq
-	time      engine.Micros
-	offset    int64
-	value     decimal.Decimal
-	id        string
-	series    int32 // index in usedPeriod.series
-	batch     int32 // index in explaining.batches
-	subject   int32 // index in explaining.names
-	partition int32
+	seq     engine.Seq
+	time    engine.Micros
+	offset  int64
+	value   decimal.Decimal
+	id      string
+	series  int32 // index in usedPeriod.series; below 0: the row no longer counts
+	batch   int32 // index in explaining.batches
+	subject int32 // index in explaining.names
+	text    int32 // of Unique: index in explaining.names
 }
 
-// usedBatch is what the rows of a batch share.
+// usedBatch is what rows of a batch share, or the one row of a correction.
 type usedBatch struct {
-	seq    engine.Seq // of its first row
-	at     engine.Micros
-	source string
-	place  Place
+	seq       engine.Seq // of the batch's first row, or of the correction
+	at        engine.Micros
+	source    int32 // index in explaining.names
+	partition int32
+	place     Place
+	back      *ExplainedBack // nil: the batch was read
+}
+
+// usedBack is a use that was taken back.
+type usedBack struct {
+	of     engine.Seq
+	series int32
+	batch  int32 // of the correction
 }
 
 func newExplaining(
@@ -157,42 +167,98 @@ func near(key string, all []string) []string {
 	return list[:min(3, len(list))]
 }
 
-// batch notes the batch that is applied next.
+// batch notes the batch or the correction that is applied next.
 func (x *explaining) batch(e *engine.Entry, place Place) error {
 	x.entry, x.place = e, place
 	return nil
 }
 
-// uses keeps what counts of the batch.
+// uses keeps what counts of the batch or the correction, and lets go of what no longer does.
 func (x *explaining) uses(uses []engine.Use) error {
-	b := x.entry.Body.(*engine.Batch)
 	for i := range uses {
 		u := &uses[i]
 		id := periodID{subscriptionID{u.Account, u.Subscription}, u.Start}
 		if w := x.wanted[id.subscriptionID]; w == nil || w.left == 0 || u.Start > w.last {
 			continue
 		}
-		if n := len(x.batches); n == 0 || x.batches[n-1].seq != x.entry.Seq {
-			x.batches = append(x.batches, usedBatch{
-				x.entry.Seq, x.entry.At, b.Origin.Source, x.place,
-			})
-		}
 		p := x.periods[id]
 		if p == nil {
-			p = &usedPeriod{at: map[string]int32{}}
+			p = newUsedPeriod()
 			x.periods[id] = p
 		}
 		p.end = u.End
-		row := int(u.Seq - x.entry.Seq)
-		subject, _ := b.Subject.At(row)
-		partition, _ := b.Origin.Partition.At(row)
-		p.rows = append(p.rows, usedRow{
-			seq: u.Seq, time: b.Time[row], offset: b.Origin.Offset[row], value: u.Value,
-			id: string(b.ID.At(row)), series: p.seriesOf(u), batch: int32(len(x.batches) - 1),
-			subject: x.intern(subject), partition: x.intern(partition),
-		})
+		switch b := x.entry.Body.(type) {
+		case *engine.Batch:
+			x.keep(p, u, b, nil)
+		case *engine.Void:
+			back := &ExplainedBack{
+				Seq: b.Of, By: x.entry.Seq, At: x.entry.At, Amended: b.Amend != nil,
+				Actor: x.interned(b.Actor), Reason: x.interned(b.Reason),
+			}
+			if u.Back != 0 {
+				p.takeBack(u, string(b.Row.ID.At(0)), x.intern(u.Text), x.batchOf(b.Row, 0, back))
+			} else {
+				x.keep(p, u, b.Amend, back)
+			}
+		default:
+			panic("BUG: an entry without rows has uses")
+		}
 	}
 	return nil
+}
+
+func newUsedPeriod() *usedPeriod { return &usedPeriod{at: map[string]int32{}} }
+
+// keep keeps a use of a row of a batch, or of the new version of a row.
+func (x *explaining) keep(p *usedPeriod, u *engine.Use, b *engine.Batch, back *ExplainedBack) {
+	row := int(u.Seq - x.entry.Seq)
+	subject, _ := b.Subject.At(row)
+	p.rows = append(p.rows, usedRow{
+		seq: u.Seq, time: b.Time[row], offset: b.Origin.Offset[row], value: u.Value,
+		id: string(b.ID.At(row)), series: p.seriesOf(u), batch: x.batchOf(b, row, back),
+		subject: x.intern(subject), text: x.intern(u.Text),
+	})
+}
+
+// batchOf returns the index of what the row shares with those of its batch and partition.
+func (x *explaining) batchOf(b *engine.Batch, row int, back *ExplainedBack) int32 {
+	name, _ := b.Origin.Partition.At(row)
+	partition := x.intern(name)
+	last := len(x.batches) - 1
+	if last < 0 || x.batches[last].seq != x.entry.Seq || x.batches[last].partition != partition {
+		last++
+		x.batches = append(x.batches, usedBatch{
+			x.entry.Seq, x.entry.At, x.intern(b.Origin.Source), partition, x.place, back,
+		})
+	}
+	return int32(last)
+}
+
+// takeBack marks the row with an id as one that no longer counts in a series. A row that is not
+// there came before the opening, and then the folds tell whether it is missing.
+func (p *usedPeriod) takeBack(u *engine.Use, id string, text, batch int32) {
+	series := p.seriesOf(u)
+	version := func(r *usedRow) bool {
+		return r.series == series && r.id == id && r.value == u.Value && r.text == text
+	}
+	at, _ := slices.BinarySearchFunc(p.rows, u.Back, func(r usedRow, seq engine.Seq) int {
+		return cmp.Compare(r.seq, seq)
+	})
+	for at < len(p.rows) && p.rows[at].seq == u.Back && !version(&p.rows[at]) {
+		at++
+	}
+	if at == len(p.rows) || p.rows[at].seq != u.Back {
+		// A correction may name a repetition of the row, which never counted, and which has a time of
+		// its own if the event has none.
+		at = slices.IndexFunc(p.rows, func(r usedRow) bool { return version(&r) && r.time == u.Time })
+		if at < 0 {
+			at = slices.IndexFunc(p.rows, func(r usedRow) bool { return version(&r) })
+		}
+	}
+	if at >= 0 {
+		p.back = append(p.back, usedBack{p.rows[at].seq, series, batch})
+		p.rows[at].series = -1
+	}
 }
 
 func (x *explaining) intern(s string) int32 {
@@ -204,6 +270,8 @@ func (x *explaining) intern(s string) int32 {
 	}
 	return i
 }
+
+func (x *explaining) interned(s string) string { return x.names[x.intern(s)] }
 
 // seriesOf returns the index of the meter and group of a use. A period may have many.
 func (p *usedPeriod) seriesOf(u *engine.Use) int32 {

@@ -58,7 +58,14 @@ func writeCase(c *fixtures.Case, r *rand.Rand) (*written, error) {
 func writeEntries(
 	entries []*engine.Entry, between func(*engine.View, *engine.Entry) engine.Body,
 ) (*written, error) {
-	fs := fixtures.NewSimFS()
+	return writeEntriesTo(fixtures.NewSimFS(), entries, between)
+}
+
+// writeEntriesTo is writeEntries into an empty file system.
+func writeEntriesTo(
+	fs *fixtures.SimFS, entries []*engine.Entry,
+	between func(*engine.View, *engine.Entry) engine.Body,
+) (*written, error) {
 	dir, err := store.Create(fs, store.Genesis{Genesis: *entries[0].Body.(*engine.Genesis)},
 		store.Options{Floor: -1})
 	if err != nil {
@@ -70,11 +77,20 @@ func writeEntries(
 	if w.outbox, err = dir.OpenOutbox(); err != nil {
 		return nil, err
 	}
+	moved := map[engine.Seq]engine.Seq{} // by the position in entries, of each row
 	for _, e := range entries {
 		if b := between(w.shards.Pin(), e); b != nil {
 			if err := w.add(e.At, b); err != nil {
 				return nil, err
 			}
+		}
+		for row := range e.Seqs() {
+			moved[e.Seq+row] = w.shards.Seq() + 1 + row
+		}
+		if v, void := e.Body.(*engine.Void); void {
+			again := *v
+			again.Of = moved[v.Of]
+			e.Body = &again
 		}
 		if err := w.add(e.At, e.Body); err != nil {
 			return nil, err
@@ -187,7 +203,7 @@ func (w *written) explainAll(t *testing.T, o ExplainOptions) (*Explanation, erro
 // subscriptions whose ends move: everything reconciles, and every line has its events.
 func TestExplainAll(t *testing.T) {
 	figures := map[string]int{}
-	eachSeed(t, 60, func(seed uint64) error {
+	eachSeed(t, 30, func(seed uint64) error {
 		r := rand.New(rand.NewPCG(seed, 0x1a8))
 		c := fixtures.RandomCase(seed)
 		w, err := writeCase(c, r)
@@ -369,7 +385,15 @@ func answerText(d *ExplainedDocument) string {
 	s := fmt.Sprintln(d.Key, d.Seq, d.At, d.Outbox)
 	for i := range d.Lines {
 		l := &d.Lines[i]
-		s += fmt.Sprintln(l.Key, l.Line.Quantity, l.Line.Amount, l.Adjustment != nil, l.Count, l.Events)
+		s += fmt.Sprintln(l.Key, l.Line.Quantity, l.Line.Amount, l.Adjustment != nil, l.Count)
+		for _, e := range l.Events {
+			if e.Amends != nil {
+				s += fmt.Sprint(*e.Amends)
+			}
+			e.Amends = nil
+			s += fmt.Sprintln(e)
+		}
+		s += fmt.Sprintln(l.Back)
 	}
 	return s
 }
@@ -431,7 +455,7 @@ func TestExplainFindsFaults(t *testing.T) {
 	}
 	for _, f := range faults {
 		found := 0
-		eachSeed(t, 14, func(seed uint64) error {
+		eachSeed(t, 7, func(seed uint64) error {
 			r := rand.New(rand.NewPCG(seed, 0x1aa))
 			w, err := writeCase(fixtures.RandomCase(seed), r)
 			if err != nil {

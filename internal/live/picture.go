@@ -73,3 +73,22 @@ func (r *Run) unpin() {
 		r.picture.Store(nil)
 	}
 }
+
+// settle makes what was said of rows durable, so that readers of the outbox see it: at least of all
+// that a View shows which was taken before. It fails as View does.
+func (r *Run) settle(ctx context.Context) error {
+	reply := make(chan struct{})
+	select {
+	case r.settles <- reply:
+	case <-r.stopped:
+		return ErrStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-reply:
+		return nil
+	case <-r.stopped: // it failed, and that ended the run
+		return ErrStopped
+	}
+}

@@ -50,8 +50,8 @@ func TestReadBesidePruning(t *testing.T) {
 	write := func(times int) (end engine.Seq) {
 		for range times {
 			clock.pass(engine.Hour)
-			credit := &engine.Credit{ID: clock.wall.String(), Account: "a", Currency: "EUR"}
-			entries, _, err := sequence(fs, clock, engine.DefaultSettings, EncodeControl(credit))
+			change := &engine.Change{Reason: clock.wall.String()}
+			entries, _, err := sequence(fs, clock, engine.DefaultSettings, EncodeControl(change))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"billctl/engine"
@@ -90,6 +91,19 @@ func (d *Desk) Refused(name string) (string, bool) {
 	return d.run.Refused(name)
 }
 
+// Applied reports whether a control file is in the journal and everything of it is known.
+func (d *Desk) Applied(v *engine.View, name string, file engine.Digest) bool {
+	return v.Applied(file) && (d.run == nil || !d.run.applying(name))
+}
+
+// Rejected returns the corrections of a control file that the running process rejected.
+func (d *Desk) Rejected(name string) []Judged {
+	if d.run == nil {
+		return nil
+	}
+	return d.run.Rejected(name)
+}
+
 // Document is an issued document.
 type Document struct {
 	Key     string
@@ -110,6 +124,11 @@ func (d *Desk) Document(key string) (Document, bool, error) {
 // Documents calls f with the issued documents in their order until it returns false. It reads the
 // whole outbox.
 func (d *Desk) Documents(f func(Document) bool) error {
+	return d.records(store.DocumentRecord, f)
+}
+
+// records calls f with the records of a kind.
+func (d *Desk) records(kind store.RecordKind, f func(Document) bool) error {
 	r := d.st.Outbox.Read(0)
 	defer r.Close() // read only
 	for {
@@ -123,7 +142,7 @@ func (d *Desk) Documents(f func(Document) bool) error {
 		if rec.Seq > d.through() {
 			return nil
 		}
-		if rec.Kind == store.DocumentRecord && !f(Document{rec.Key, rec.Account, rec.Seq, rec.Body}) {
+		if rec.Kind == kind && !f(Document{rec.Key, rec.Account, rec.Seq, rec.Body}) {
 			return nil
 		}
 	}
@@ -149,6 +168,20 @@ type Row struct {
 	Fault     string // of a malformed row, or of a value that a meter could not read
 	Raw       []byte
 	Size      int64
+	// Corrects is what a correction of an earlier row does; nil: the row was read by a source. The
+	// row then is the new version, or the one that is taken back.
+	Corrects *Correction
+	// CorrectedBy is the correction that took the row back or changed it; nil: none.
+	CorrectedBy *Correction
+}
+
+// Correction says how a correction and the row that it corrects belong together.
+type Correction struct {
+	Seq    engine.Seq // of the other of the two
+	At     engine.Micros
+	Amends bool // the row has another version; false: it is taken back
+	Actor  string
+	Reason string
 }
 
 // RowFilter says which rows are wanted. Zero fields say nothing.
@@ -167,47 +200,109 @@ func (d *Desk) Rows(ctx context.Context, f RowFilter) (rows []Row, more bool, er
 	if err != nil {
 		return nil, false, err
 	}
+	if d.run != nil {
+		if err := d.run.settle(ctx); err != nil {
+			return nil, false, err
+		}
+	}
 	end := v.Standing().Seq
-	reasons := &reasonReader{r: d.st.Outbox.Read(0)}
-	defer reasons.r.Close() // read only
+	s := &rowScan{v: v, f: f, reasons: d.reasons()}
+	defer s.reasons.r.Close() // read only
 	r := journalOf(d.st.Dir).Read(1)
 	defer r.Close() // read only
-	r.wants = func(frame *store.Frame) bool {
-		if f.Seq != 0 {
-			return frame.First > end || f.Seq >= frame.First && f.Seq < frame.First+frame.Count
-		}
-		return frame.First > end || f.ID == "" || bytes.Contains(frame.Payload, []byte(f.ID))
-	}
+	r.wants = func(frame *store.Frame) bool { return frame.First > end || s.looks(frame) }
 	for ctx.Err() == nil {
 		e, err := r.Next()
 		if errors.Is(err, io.EOF) || err == nil && e.Seq > end {
-			return rows, false, nil
+			return s.rows, s.more, nil
 		}
 		if err != nil {
 			return nil, false, err
 		}
-		b, ok := e.Body.(*engine.Batch)
-		if !ok {
-			continue
+		switch b := e.Body.(type) {
+		case *engine.Batch:
+			err = s.batch(e, b)
+		case *engine.Void:
+			err = s.void(e, b)
 		}
-		for row := range b.Len {
-			if !f.wants(e.Seq+engine.Seq(row), b, row) {
-				continue
-			}
-			reason, err := reasons.of(e.Seq + engine.Seq(row))
-			if err != nil {
-				return nil, false, err
-			}
-			if f.Outcome != nil && reason != *f.Outcome {
-				continue
-			}
-			if f.Limit > 0 && len(rows) == f.Limit {
-				return rows, true, nil
-			}
-			rows = append(rows, makeRow(v, e, b, row, reason))
+		if err != nil {
+			return nil, false, err
 		}
 	}
 	return nil, false, ctx.Err()
+}
+
+// rowScan is one reading of the journal for rows.
+type rowScan struct {
+	v       *engine.View
+	f       RowFilter
+	reasons *reasonReader
+	rows    []Row
+	more    bool
+}
+
+// looks reports whether a frame may hold a row that is wanted, or a correction of one that was
+// found.
+func (s *rowScan) looks(frame *store.Frame) bool {
+	switch {
+	case s.f.Seq != 0 && len(s.rows) == 0:
+		return s.f.Seq >= frame.First && s.f.Seq < frame.First+frame.Count
+	case s.f.Seq != 0:
+		return bytes.Contains(frame.Payload, []byte(s.rows[0].ID))
+	case s.more: // nothing but corrections is of interest any more
+		return frame.Count == 1
+	}
+	return s.f.ID == "" || bytes.Contains(frame.Payload, []byte(s.f.ID))
+}
+
+func (s *rowScan) batch(e *engine.Entry, b *engine.Batch) error {
+	for row := range b.Len {
+		seq := e.Seq + engine.Seq(row)
+		if s.more || !s.f.wants(seq, b, row) {
+			continue
+		}
+		reason, err := s.reasons.of(seq)
+		if err != nil {
+			return err
+		}
+		if s.takes(reason) {
+			s.rows = append(s.rows, makeRow(s.v, e, b, row, reason))
+		}
+	}
+	return nil
+}
+
+// void takes a correction in as a row, and notes it at the row that it corrects.
+func (s *rowScan) void(e *engine.Entry, v *engine.Void) error {
+	reason, err := s.reasons.of(e.Seq)
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(s.rows, func(r Row) bool { return r.Seq == v.Of })
+	if at >= 0 && reason == engine.Accepted {
+		s.rows[at].CorrectedBy = &Correction{e.Seq, e.At, v.Amend != nil, v.Actor, v.Reason}
+	}
+	shown := v.Row
+	if v.Amend != nil {
+		shown = v.Amend
+	}
+	if s.more || !s.f.wants(e.Seq, shown, 0) || !s.takes(reason) {
+		return nil
+	}
+	row := makeRow(s.v, e, shown, 0, reason)
+	row.Origin = engine.Corrections
+	row.Corrects = &Correction{v.Of, 0, v.Amend != nil, v.Actor, v.Reason}
+	s.rows = append(s.rows, row)
+	return nil
+}
+
+// takes reports whether one more row with this outcome is wanted, and notes that there are more.
+func (s *rowScan) takes(reason engine.Reason) bool {
+	if s.f.Outcome != nil && reason != *s.f.Outcome {
+		return false
+	}
+	s.more = s.f.Limit > 0 && len(s.rows) == s.f.Limit
+	return !s.more
 }
 
 func (f *RowFilter) wants(seq engine.Seq, b *engine.Batch, row int) bool {
@@ -221,14 +316,30 @@ func (f *RowFilter) wants(seq engine.Seq, b *engine.Batch, row int) bool {
 	return subject == f.Subject
 }
 
-// reasonReader goes through the rejections of the outbox beside the rows of the journal.
+// reasonReader goes through the rejections of the outbox beside the rows of the journal. Those
+// behind the checkpoint of a desk of ReadDesk come from its restore: the outbox may lack the last.
 type reasonReader struct {
 	r    *store.OutboxReader
 	list []engine.Rejection
 	done bool
+	tail []engine.Rejection
+	last engine.Seq // before the tail
 }
 
+// reasons returns a reader from the first rejection on.
+func (d *Desk) reasons() *reasonReader {
+	r := &reasonReader{r: d.st.Outbox.Read(0), last: ^engine.Seq(0)}
+	if d.run == nil && d.asOf == nil {
+		r.tail, r.last = d.st.tail, d.st.Checkpoint
+	}
+	return r
+}
+
+// of returns what became of an entry or row; seq only rises from call to call.
 func (r *reasonReader) of(seq engine.Seq) (engine.Reason, error) {
+	if seq > r.last && !r.done {
+		r.list, r.done = r.tail, true
+	}
 	for {
 		for len(r.list) > 0 && r.list[0].Seq < seq {
 			r.list = r.list[1:]
@@ -296,8 +407,8 @@ func makeRow(v *engine.View, e *engine.Entry, b *engine.Batch, row int, reason e
 func valueFault(v *engine.View, b *engine.Batch, row int, event string) string {
 	var faults []string
 	for _, m := range v.Meters() {
-		if m.Event != event || m.Aggregate == engine.Count {
-			continue
+		if m.Event != event || m.Value == "" {
+			continue // it counts, or takes a constant
 		}
 		text, found := "", false
 		for i := range b.Props {
@@ -307,6 +418,10 @@ func valueFault(v *engine.View, b *engine.Batch, row int, event string) string {
 		}
 		_, err := decimal.Parse(text)
 		switch {
+		case m.Aggregate == engine.Unique:
+			if !found {
+				faults = append(faults, fmt.Sprintf("meter %s: %s is absent", m.Key, m.Value))
+			}
 		case !found:
 			faults = append(faults, fmt.Sprintf("meter %s: %s is absent or no number", m.Key, m.Value))
 		case errors.Is(err, decimal.ErrRange):
@@ -347,20 +462,50 @@ func (d *Desk) WithControls(at engine.Micros) (*engine.View, error) {
 		}
 		bodies, err := decodeControl(payload)
 		if err != nil {
-			return nil, err
+			continue // the sequencer will refuse it
 		}
-		for _, b := range bodies {
-			v := d.st.Shards.Pin()
-			if c, ok := b.(*engine.Change); ok && (v.Applied(c.File) || v.Check(c, at) != nil) {
-				continue // the sequencer will leave it out
-			}
-			e := &engine.Entry{
-				Seq: d.st.Shards.Seq() + 1, At: max(v.Standing().At, at), Body: b,
-			}
-			if err := d.st.Shards.Apply(e, func(*engine.Effects) error { return nil }); err != nil {
-				return nil, err
-			}
+		if err := d.applyWaiting(bodies, at); err != nil {
+			return nil, err
 		}
 	}
 	return d.st.Shards.Pin(), nil
+}
+
+// applyWaiting applies the bodies of a control file to the shards of a desk of ReadDesk, unless the
+// sequencer will leave the file out.
+func (d *Desk) applyWaiting(bodies []engine.Body, at engine.Micros) error {
+	zones, rest := splitZones(bodies)
+	for _, z := range zones {
+		if _, err := d.try(z, at); err != nil {
+			return err
+		}
+	}
+	v := d.st.Shards.Pin()
+	for _, b := range rest {
+		if c, ok := b.(*engine.Change); ok && v.Applied(c.File) {
+			return nil
+		}
+	}
+	if checkControl(v, rest, at) != nil {
+		return nil
+	}
+	for _, b := range rest {
+		if _, err := d.try(b, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// try applies a body to the shards of a desk of ReadDesk, which nobody else sees, and returns what
+// was rejected of it.
+func (d *Desk) try(b engine.Body, at engine.Micros) (rejected []engine.Rejection, err error) {
+	e := &engine.Entry{
+		Seq: d.st.Shards.Seq() + 1, At: max(d.st.Shards.Pin().Standing().At, at), Body: b,
+	}
+	err = d.st.Shards.Apply(e, func(fx *engine.Effects) error {
+		rejected = append(rejected, fx.Rejections...)
+		return nil
+	})
+	return rejected, err
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 
 	"billctl/engine"
-	"billctl/formats"
 	"billctl/internal/store"
 )
 
@@ -20,6 +19,7 @@ type Audit struct {
 	Seals     int
 	Documents uint64
 	Outbox    uint64 // documents of the state's outbox, compared byte for byte
+	Alerts    uint64 // those of the outbox are compared too
 	Last      engine.Seq
 	Sealed    engine.Seq // the mark that the last seal speaks of; 0: none
 	Unsealed  uint64     // rows behind that mark: nothing vouches for them yet
@@ -58,7 +58,7 @@ type ReplayOptions struct {
 	// Watch are accounts whose uses Uses gets.
 	Watch []string
 	Uses  func([]engine.Use) error
-	// Batch gets every batch with its place, before it is applied.
+	// Batch gets every batch, and every correction, with its place, before it is applied.
 	Batch    func(*engine.Entry, Place) error
 	Expect   *engine.Digest   // a billing digest that was written down elsewhere
 	Progress func(engine.Seq) // is called now and then
@@ -149,10 +149,8 @@ func (r *replay) run(ctx context.Context) error {
 
 func (r *replay) apply(e *engine.Entry, place Place) error {
 	a := r.audit
-	if _, batch := e.Body.(*engine.Batch); batch && r.o.Batch != nil {
-		if err := r.o.Batch(e, place); err != nil {
-			return err
-		}
+	if err := r.rows(e, place); err != nil {
+		return err
 	}
 	if r.o.Due != nil && r.mayIssue(e) {
 		if err := r.o.Due(r.state.Shards.Pin()); err != nil {
@@ -199,6 +197,17 @@ func (r *replay) apply(e *engine.Entry, place Place) error {
 	return nil
 }
 
+// rows hands on an entry that has rows of usage.
+func (r *replay) rows(e *engine.Entry, place Place) error {
+	switch e.Body.(type) {
+	case *engine.Batch, *engine.Void:
+		if r.o.Batch != nil {
+			return r.o.Batch(e, place)
+		}
+	}
+	return nil
+}
+
 // mayIssue reports whether an entry may issue documents.
 func (r *replay) mayIssue(e *engine.Entry) bool {
 	switch b := e.Body.(type) {
@@ -228,9 +237,18 @@ func (r *replay) note(d *decoded) {
 	}
 }
 
-// compare holds the documents of an entry against the outbox. What the outbox does not have yet is
-// no difference: a crash may have come between journal and outbox.
+// compare holds the alerts and documents of an entry against the outbox. What the outbox does not
+// have yet is no difference: a crash may have come between journal and outbox.
 func (r *replay) compare(e *engine.Entry, fx *engine.Effects) error {
+	r.audit.Alerts += uint64(len(fx.Alerts))
+	for i := range fx.Alerts {
+		if r.documents == nil {
+			break
+		}
+		if _, err := r.match(alertRecord(e.Seq, &fx.Alerts[i])); err != nil {
+			return err
+		}
+	}
 	for _, inv := range fx.Invoices {
 		r.audit.Documents++
 		if r.o.Emit != nil {
@@ -241,28 +259,46 @@ func (r *replay) compare(e *engine.Entry, fx *engine.Effects) error {
 		if r.documents == nil {
 			continue
 		}
-		rec, pos, err := nextDocument(r.documents)
-		if errors.Is(err, io.EOF) {
-			continue
-		}
+		there, err := r.match(documentRecord(e.Seq, inv))
 		if err != nil {
 			return err
 		}
-		r.audit.Outbox++
-		key := formats.InvoiceKey(inv)
-		if rec.Key != key || string(rec.Body) != string(formats.AppendInvoice(nil, inv)) {
-			return &store.MismatchError{
-				Position: pos, Key: rec.Key, Seq: e.Seq, What: "the journal gives " + key,
-			}
+		if there {
+			r.audit.Outbox++
 		}
 	}
 	return nil
 }
 
+// match compares a record with the next of the outbox that sinks get, and reports whether there is
+// one.
+func (r *replay) match(want store.OutboxRecord) (bool, error) {
+	rec, pos, err := nextRecord(r.documents, store.RecordKind.Delivered)
+	if errors.Is(err, io.EOF) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if rec.Kind != want.Kind || rec.Key != want.Key || string(rec.Body) != string(want.Body) {
+		return true, &store.MismatchError{
+			Position: pos, Key: rec.Key, Seq: want.Seq, What: "the journal gives " + want.Key,
+		}
+	}
+	return true, nil
+}
+
+// nextDocument returns the next invoice of an outbox.
 func nextDocument(r *store.OutboxReader) (store.OutboxRecord, int64, error) {
+	return nextRecord(r, func(k store.RecordKind) bool { return k == store.DocumentRecord })
+}
+
+func nextRecord(
+	r *store.OutboxReader, wanted func(store.RecordKind) bool,
+) (store.OutboxRecord, int64, error) {
 	for {
 		rec, pos, err := r.Next()
-		if err != nil || rec.Kind == store.DocumentRecord {
+		if err != nil || wanted(rec.Kind) {
 			return rec, pos, err
 		}
 	}

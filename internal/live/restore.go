@@ -23,6 +23,8 @@ type State struct {
 	Seals      int        // compared on the way
 	Notices    []string   // what people must hear: checkpoints that were refused
 
+	tail []engine.Rejection // of the journal behind the checkpoint, where it is read only
+
 	prover  *prover
 	records int64      // of the outbox that the checkpoint is built on
 	base    engine.Seq // of the next checkpoint's keys
@@ -154,7 +156,7 @@ func (st *State) applyTail(writing bool, progress func(engine.Seq)) error {
 		if b, ok := e.Body.(*engine.Batch); ok {
 			st.Rows += uint64(b.Len)
 		}
-		put := func(*engine.Effects) error { return nil }
+		put := func(fx *engine.Effects) error { st.tail = append(st.tail, fx.Rejections...); return nil }
 		if writing {
 			put = func(fx *engine.Effects) error { _, err := putEffects(st.Outbox, e.Seq, fx); return err }
 		}
@@ -207,25 +209,49 @@ func decodeFrame(f *store.Frame) (*engine.Entry, error) {
 	return e, nil
 }
 
-// putEffects gives the effects of an entry their place in the outbox and returns how many documents
-// were among them.
-func putEffects(o *store.Outbox, seq engine.Seq, fx *engine.Effects) (documents int, err error) {
+// given counts what an entry gave to deliver.
+type given struct{ documents, alerts int }
+
+func (g *given) add(o given) {
+	g.documents += o.documents
+	g.alerts += o.alerts
+}
+
+// putEffects gives the effects of an entry their place in the outbox and returns how many of them
+// are for sinks. Alerts come before the documents of their entry, as the engine has looked at
+// budgets before it closed anything.
+func putEffects(o *store.Outbox, seq engine.Seq, fx *engine.Effects) (given, error) {
 	if len(fx.Rejections) > 0 {
 		_, err := o.Put(store.OutboxRecord{
 			Seq: seq, Kind: store.RejectionsRecord, Body: store.AppendRejections(nil, fx.Rejections),
 		})
 		if err != nil {
-			return 0, err
+			return given{}, err
+		}
+	}
+	for i := range fx.Alerts {
+		if _, err := o.Put(alertRecord(seq, &fx.Alerts[i])); err != nil {
+			return given{}, err
 		}
 	}
 	for _, inv := range fx.Invoices {
-		_, err := o.Put(store.OutboxRecord{
-			Seq: seq, Kind: store.DocumentRecord, Key: formats.InvoiceKey(inv),
-			Account: inv.Account, Body: formats.AppendInvoice(nil, inv),
-		})
-		if err != nil {
-			return 0, err
+		if _, err := o.Put(documentRecord(seq, inv)); err != nil {
+			return given{}, err
 		}
 	}
-	return len(fx.Invoices), nil
+	return given{len(fx.Invoices), len(fx.Alerts)}, nil
+}
+
+func documentRecord(seq engine.Seq, inv *engine.Invoice) store.OutboxRecord {
+	return store.OutboxRecord{
+		Seq: seq, Kind: store.DocumentRecord, Key: formats.InvoiceKey(inv), Account: inv.Account,
+		Body: formats.AppendInvoice(nil, inv),
+	}
+}
+
+func alertRecord(seq engine.Seq, a *engine.Alert) store.OutboxRecord {
+	return store.OutboxRecord{
+		Seq: seq, Kind: store.AlertRecord, Key: formats.AlertKey(a), Account: a.Account,
+		Body: formats.AppendAlert(nil, a),
+	}
 }

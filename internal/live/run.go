@@ -34,6 +34,8 @@ type Options struct {
 
 	// Refused is told why a control file was refused, in the loop's goroutine; nil: nobody.
 	Refused func(name, why string)
+	// Judged is told which corrections of a control file were rejected, likewise.
+	Judged func(name string, rejected []Judged)
 
 	Clock Clock        // nil: SystemClock
 	Say   func(string) // what people must hear, a sentence each; nil: nobody
@@ -59,6 +61,7 @@ type Run struct {
 	parcels   chan parcel
 	feeds     []*feed
 	views     chan chan *engine.View
+	settles   chan chan struct{}
 	wanted    atomic.Bool             // somebody asked for a picture since the last one was taken
 	picture   atomic.Pointer[picture] // taken behind a commit, for those whom the loop keeps waiting
 	stopped   chan struct{}           // closed when the loop has ended
@@ -87,6 +90,8 @@ type Run struct {
 	month    engine.Micros // end of the month of the newest opening; Past before the first
 	looked   time.Duration // when control files were looked for last
 
+	controls controls
+
 	mu      sync.Mutex
 	metrics Metrics
 	refused map[string]string // control files, and why they were refused
@@ -99,6 +104,7 @@ type Metrics struct {
 	Entries    uint64
 	Batches    uint64
 	Documents  uint64
+	Alerts     uint64
 	Bytes      int64 // journaled
 	Checkpoint engine.Seq
 	SavedAt    time.Time     // of the checkpoint
@@ -136,7 +142,8 @@ func NewRun(opts Options) (*Run, error) {
 	r := &Run{
 		opts: opts, st: opts.State, journal: opts.State.Dir.Journal(),
 		watch: newWatch(opts.Clock), parcels: make(chan parcel, 4),
-		views: make(chan chan *engine.View), stopped: make(chan struct{}), fed: make(chan struct{}),
+		views: make(chan chan *engine.View), settles: make(chan chan struct{}),
+		stopped: make(chan struct{}), fed: make(chan struct{}),
 		saved: make(chan saved, 1), beside: func(f func()) { go f() }, refused: map[string]string{},
 		next: standing.Seq + 1, at: standing.At, chain: standing.LastSeal, frozen: standing.Frozen,
 		sealed: standing.Seq,
@@ -266,6 +273,10 @@ func (r *Run) loop(ctx context.Context) error {
 			if err = r.show(); err == nil {
 				reply <- r.picture.Load().view
 			}
+		case reply := <-r.settles:
+			if err = r.st.Outbox.Sync(); err == nil {
+				close(reply)
+			}
 		case <-ticker.C:
 			err = r.onTick()
 		}
@@ -314,6 +325,9 @@ func (r *Run) drain() error {
 
 // begin journals the settings and sources where they changed, and judges the clock.
 func (r *Run) begin() error {
+	if err := r.resumeControls(); err != nil {
+		return err
+	}
 	now, _ := r.watch.now()
 	v := r.st.Shards.Pin()
 	reads := len(r.opts.Sources) > 0
@@ -336,6 +350,10 @@ func (r *Run) begin() error {
 	if r.next == 1 {
 		g := r.st.Dir.Genesis().Genesis
 		bodies = append(bodies, &g, &engine.Rules{Ruleset: engine.Ruleset})
+	} else if v.Standing().Ruleset < engine.Ruleset {
+		bodies = append(bodies, &engine.Rules{Ruleset: engine.Ruleset})
+		r.say(fmt.Sprintf("the billing rules of this program hold from now on: ruleset %d",
+			engine.Ruleset))
 	}
 	if old := v.Settings(); r.next == 1 || reads && old != r.opts.Settings {
 		bodies = append(bodies, &r.opts.Settings)
@@ -357,7 +375,7 @@ func (r *Run) newSources(v *engine.View) []engine.Body {
 	gone := map[string]bool{}
 	for _, c := range v.Controls() {
 		known[c.Source.Name] = c.Source
-		gone[c.Source.Name] = c.Read > 0
+		gone[c.Source.Name] = c.Read > 0 && c.Source.Name != engine.Corrections
 	}
 	var bodies []engine.Body
 	var fresh []string
@@ -495,16 +513,16 @@ func (r *Run) commit(now engine.Micros, bodies ...engine.Body) error {
 		return err
 	}
 	r.quiet = false
-	documents := 0
+	var all given
 	for _, e := range entries {
 		n, err := r.apply(e)
 		if err != nil {
 			return err
 		}
-		documents += n
+		all.add(n)
 	}
-	r.count(entries, documents)
-	if err := r.show(); err != nil || documents == 0 {
+	r.count(entries, all)
+	if err := r.show(); err != nil || all == (given{}) {
 		return err
 	}
 	if err := r.st.Outbox.Sync(); err != nil {
@@ -528,19 +546,23 @@ func arrive(b *engine.Batch, at engine.Micros) {
 	}
 }
 
-func (r *Run) apply(e *engine.Entry) (documents int, err error) {
+func (r *Run) apply(e *engine.Entry) (all given, err error) {
+	_, void := e.Body.(*engine.Void)
 	err = r.st.Shards.Apply(e, func(fx *engine.Effects) error {
+		if void {
+			r.controls.voids = append(r.controls.voids, fx.Rejections...)
+		}
 		n, err := putEffects(r.st.Outbox, e.Seq, fx)
-		documents += n
+		all.add(n)
 		for _, f := range fx.Refusals {
 			r.say(fmt.Sprintf("entry %d: %s", f.Seq, f.What))
 		}
 		return err
 	})
-	return documents, err
+	return all, err
 }
 
-func (r *Run) count(entries []*engine.Entry, documents int) {
+func (r *Run) count(entries []*engine.Entry, all given) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range entries {
@@ -550,7 +572,8 @@ func (r *Run) count(entries []*engine.Entry, documents int) {
 		}
 	}
 	r.metrics.Entries += uint64(len(entries))
-	r.metrics.Documents += uint64(documents)
+	r.metrics.Documents += uint64(all.documents)
+	r.metrics.Alerts += uint64(all.alerts)
 	r.metrics.Bytes = r.journal.Bytes()
 }
 

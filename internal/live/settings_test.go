@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"billctl/engine"
+	"billctl/engine/decimal"
 	"billctl/fixtures"
 	"billctl/internal/store"
 )
@@ -93,13 +94,15 @@ func TestSettings(t *testing.T) {
 
 		before := countOf[*engine.Change](entries)
 		far := newBubbleClock(start + 30*engine.OneDay)
-		more := EncodeControl(&engine.Credit{ID: "gift", Account: "a", Currency: "EUR"})
+		more := EncodeControl(&engine.Credit{
+			ID: "gift", Account: "a", Currency: "EUR", Amount: decimal.AmountOf(1),
+		})
 		entries, said, err := sequence(fs, far, other, more)
 		if err != nil {
 			t.Fatal(err)
 		}
 		want("no sources", entries, 1, said, false)
-		if countOf[*engine.Credit](entries) != 1 || countOf[*engine.Change](entries) != before {
+		if countOf[*engine.Credit](entries) != 1 || countOf[*engine.Change](entries) != before+1 {
 			t.Error("the control file is not journaled")
 		}
 		// Its entry stands at the late instant, so the clock goes on from there.

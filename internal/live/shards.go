@@ -55,6 +55,7 @@ func (s *Shards) Apply(e *engine.Entry, emit func(*engine.Effects) error) error 
 		s.merged.Rejections = append(s.merged.Rejections, s.steps[i].fx.Rejections...)
 		s.merged.Refusals = append(s.merged.Refusals, s.steps[i].fx.Refusals...)
 		s.merged.Uses = append(s.merged.Uses, s.steps[i].fx.Uses...)
+		s.merged.Alerts = append(s.merged.Alerts, s.steps[i].fx.Alerts...)
 	}
 	if len(s.steps) > 1 {
 		slices.SortFunc(s.merged.Rejections, func(a, b engine.Rejection) int {
@@ -67,10 +68,12 @@ func (s *Shards) Apply(e *engine.Entry, emit func(*engine.Effects) error) error 
 			return cmp.Or(cmp.Compare(a.Seq, b.Seq), strings.Compare(a.What, b.What))
 		})
 	}
+	// One shard gives the alerts of an account in another order than they are merged in.
+	slices.SortFunc(s.merged.Alerts, engine.CompareAlerts)
 	for {
 		more := s.merge()
 		if len(s.merged.Rejections)+len(s.merged.Refusals)+len(s.merged.Invoices)+
-			len(s.merged.Uses) > 0 {
+			len(s.merged.Uses)+len(s.merged.Alerts) > 0 {
 			if err := emit(&s.merged); err != nil {
 				return err
 			}

@@ -40,7 +40,7 @@ func (m *machine) checkArchive(dir *store.Dir, audit *Audit) error {
 	}
 	if whole.Billing != audit.Billing || whole.Journal != audit.Journal ||
 		whole.Seals != audit.Seals || whole.Rows != audit.Rows ||
-		whole.Documents != audit.Documents || len(whole.Altered) > 0 {
+		whole.Documents != audit.Documents || whole.Alerts != audit.Alerts || len(whole.Altered) > 0 {
 		return fmt.Errorf("the archive gives %+v, the journal %+v", whole, audit)
 	}
 	if n := len(h.Openings()); n > 0 { // each takes as long as a replay

@@ -68,7 +68,7 @@ func (m *machine) check() error {
 	m.final = &finalState{entries: entries, billing: audit.Billing, documents: map[string][]string{}}
 	return errors.Join(
 		m.checkArchive(dir, audit),
-		m.checkOutcomes(dir, audit.View, bills, seqs), m.checkSinks(dir), m.checkAnswers(entries),
+		m.checkOutcomes(dir, audit.View, bills, seqs), m.checkSinks(dir, audit), m.checkAnswers(entries),
 		dir.Close())
 }
 
@@ -178,8 +178,9 @@ func (m *machine) checkOutcomes(
 	return v.CheckControls()
 }
 
-// checkSinks compares what sinks have with the outbox.
-func (m *machine) checkSinks(dir *store.Dir) error {
+// checkSinks compares what sinks have with the outbox: documents and alerts, of an account in one
+// order.
+func (m *machine) checkSinks(dir *store.Dir, audit *Audit) error {
 	outbox, err := dir.OpenOutbox()
 	if err != nil {
 		return err
@@ -187,6 +188,7 @@ func (m *machine) checkSinks(dir *store.Dir) error {
 	defer outbox.Close() // nothing was written
 	order := map[string][]string{}
 	bodies := map[string][]byte{}
+	alerts := uint64(0)
 	r := outbox.Read(0)
 	defer r.Close() // read only
 	for {
@@ -197,7 +199,7 @@ func (m *machine) checkSinks(dir *store.Dir) error {
 		if err != nil {
 			return err
 		}
-		if rec.Kind != store.DocumentRecord {
+		if !rec.Kind.Delivered() {
 			continue
 		}
 		if bodies[rec.Key] != nil {
@@ -205,8 +207,16 @@ func (m *machine) checkSinks(dir *store.Dir) error {
 		}
 		bodies[rec.Key] = bytes.Clone(rec.Body)
 		order[rec.Account] = append(order[rec.Account], rec.Key)
+		if rec.Kind == store.AlertRecord {
+			alerts++
+			continue
+		}
 		m.final.documents[rec.Account] = append(m.final.documents[rec.Account], string(rec.Body))
 	}
+	if alerts != audit.Alerts {
+		return fmt.Errorf("%d alerts stand in the outbox, a replay gives %d", alerts, audit.Alerts)
+	}
+	m.figures[figAlerts] += int(alerts)
 	for i, s := range m.sinks {
 		m.figures[figAttempts] += s.attempts
 		if len(s.faults) > 0 {

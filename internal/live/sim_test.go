@@ -20,7 +20,7 @@ import (
 )
 
 var (
-	simSeeds = flag.Int("sim.seeds", 8, "simulations of TestSim; negative: no end")
+	simSeeds = flag.Int("sim.seeds", 5, "simulations of TestSim; negative: no end")
 	simFirst = flag.Uint64("sim.first", 1, "the seed of the first simulation")
 )
 
@@ -72,6 +72,7 @@ const (
 	figCheckpoints
 	figRows
 	figDocuments
+	figAlerts
 	figAttempts
 	figParked
 	figViews
@@ -88,7 +89,8 @@ func (f *simFigures) add(o *simFigures) {
 
 func (f simFigures) String() string {
 	names := [numFigures]string{"power cuts", "of them in recovery", "kills", "disk errors", "stops",
-		"frozen clocks", "checkpoints", "rows", "documents", "attempts", "parked", "answers",
+		"frozen clocks", "checkpoints", "rows", "documents", "alerts",
+		"attempts", "parked", "answers",
 		"archive files", "openings replayed"}
 	parts := make([]string, len(f))
 	for i, n := range f {

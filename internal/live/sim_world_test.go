@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"billctl/engine"
+	"billctl/engine/decimal"
 	"billctl/fixtures"
 	"billctl/formats"
 )
@@ -135,11 +136,31 @@ func (w *simWorld) controlFiles() error {
 		case *engine.Zone:
 			bodies = append(bodies, e.Body)
 		case *engine.Change:
+			budget(e.Body.(*engine.Change))
 			w.controls = append(w.controls, EncodeControl(append(bodies, e.Body)...))
 			bodies = nil
 		}
 	}
 	return nil
+}
+
+// budget gives a change budgets that little usage reaches, of what it brings.
+func budget(c *engine.Change) {
+	at := []decimal.Decimal{decimal.FromInt(1), decimal.FromInt(50), decimal.FromInt(1000)}
+	for i := range c.Meters {
+		c.Budgets = append(c.Budgets, engine.Budget{
+			Key: "meter " + c.Meters[i].Key, Meter: c.Meters[i].Key, Limit: decimal.FromInt(2), At: at,
+		})
+	}
+	for i := range c.Plans {
+		p := &c.Plans[i]
+		key := "plan " + p.Key
+		if !slices.ContainsFunc(c.Budgets, func(b engine.Budget) bool { return b.Key == key }) {
+			c.Budgets = append(c.Budgets, engine.Budget{
+				Key: key, Plan: p.Key, Currency: p.Currency, Limit: decimal.FromInt(5), At: at,
+			})
+		}
+	}
 }
 
 // line returns the line that begins at an offset.

@@ -152,7 +152,15 @@ type whatIf struct {
 	placed bool // the catalog stands in the changed run
 	zones  map[string]*engine.Zone
 	tally  whatIfTally
+	moved  []whatIfMove
 	out    *WhatIfResult
+}
+
+// whatIfMove says that entries of the history from a position on stand so much further in the
+// changed run, which has no marks and seals.
+type whatIfMove struct {
+	from engine.Seq
+	by   int64
 }
 
 // The two runs.
@@ -188,9 +196,14 @@ func (w *whatIf) entry(e *engine.Entry) error {
 		if c != nil {
 			changed = c
 		}
+	case *engine.Void:
+		moved := *b
+		moved.Of = w.placeOf(b.Of)
+		changed = &moved
 	case *engine.Batch:
 		w.out.Rows += uint64(b.Len)
 	}
+	w.move(e.Seq)
 	var side sync.WaitGroup
 	if changed != nil {
 		side.Go(func() { w.apply(runWould, e.At, changed) })
@@ -207,6 +220,24 @@ func (w *whatIf) entry(e *engine.Entry) error {
 		w.o.Progress(w.out.Last)
 	}
 	return nil
+}
+
+// move notes where an entry of the history stands in the changed run.
+func (w *whatIf) move(seq engine.Seq) {
+	by := int64(w.runs[runWould].shards.Seq()) + 1 - int64(seq)
+	if n := len(w.moved); n == 0 || w.moved[n-1].by != by {
+		w.moved = append(w.moved, whatIfMove{seq, by})
+	}
+}
+
+// placeOf returns where an entry of the history stands in the changed run.
+func (w *whatIf) placeOf(seq engine.Seq) engine.Seq {
+	for i := len(w.moved) - 1; i >= 0; i-- {
+		if w.moved[i].from <= seq {
+			return engine.Seq(int64(seq) + w.moved[i].by)
+		}
+	}
+	return seq
 }
 
 // prove compares the seals of the run as it was billed. One that does not agree ends nothing.
@@ -275,7 +306,7 @@ func (w *whatIf) change(at engine.Micros, c *engine.Change) (*engine.Change, err
 	}
 	out := &engine.Change{File: c.File, Actor: c.Actor, Reason: c.Reason}
 	if w.o.Accounts == nil {
-		out.Accounts = c.Accounts
+		out.Accounts, out.Coupons, out.Taxes = c.Accounts, c.Coupons, c.Taxes
 		for i := range c.Accounts {
 			if err := w.known(&c.Accounts[i]); err != nil {
 				return nil, err

@@ -161,7 +161,7 @@ func withPlans(entries []*engine.Entry, plans []engine.Plan) []*engine.Entry {
 // lines of that price alone.
 func TestWhatIfRandom(t *testing.T) {
 	lines, differ, adjustments := 0, 0, 0
-	eachSeed(t, 150, func(seed uint64) error {
+	eachSeed(t, 75, func(seed uint64) error {
 		r := rand.New(rand.NewPCG(seed, 0x3a7))
 		c := fixtures.RandomCase(seed)
 		entries, err := c.Entries(func(rows int) int { return 1 + r.IntN(rows) })

@@ -356,6 +356,7 @@ func TestFileOf(t *testing.T) {
 		{"acme/main/2026-09-01/period", "acme/main/2026-09-01.period.json"},
 		{"a%2Fb/m/2026-09-01T10%3A00%3A00Z/start", "a%2Fb/m/2026-09-01T10%3A00%3A00Z.start.json"},
 		{"../../etc/passwd", "%2E./%2E./etc.passwd.json"},
+		{"a/main/2026-09-01/alert-eu%2F.x-33.5", "a/main/2026-09-01.alert-eu%2F.x-33.5.json"},
 		{"./.tmp/2026-09-01/period", "%2E/%2Etmp/2026-09-01.period.json"},
 		{"a\x00b/c\\d/e\n/period", "a%00b/c%5Cd/e%0A.period.json"},
 		{"one", "one.json"},

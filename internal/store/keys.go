@@ -199,16 +199,19 @@ func (x *KeyIndex) touch(keys []engine.Key, hashes *[probeRun]uint64) {
 	x.touched = sum
 }
 
-// Has reports whether a key is remembered.
-func (x *KeyIndex) Has(hi, lo uint64) bool {
+// Find returns a key as it was remembered and whether it is; see engine.Keys. It changes nothing.
+func (x *KeyIndex) Find(hi, lo uint64) (out engine.Key, found bool) {
 	k := engine.Key{Hi: hi, Lo: lo}
 	hash := hashOf(&k)
 	p := &x.parts[hash>>(64-partBits)]
 	if len(p.slots) == 0 {
-		return false
+		return out, false
 	}
 	known, _ := x.find(p, &k, hash)
-	return known != nil
+	if known == nil {
+		return out, false
+	}
+	return *known, true
 }
 
 // findOrAdd returns the remembered key that equals k, or remembers k and returns nil.

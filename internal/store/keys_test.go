@@ -115,6 +115,9 @@ func compareKeys(t *testing.T, seed uint64, admitted *[3]int) bool {
 			t.Errorf("seed %d: Len %d, want %d", seed, x.Len(), len(model))
 			return false
 		}
+		if !findsAsModel(t, seed, x, model, rng, space) {
+			return false
+		}
 	}
 	if !drainInto(t, x, drained) {
 		return false
@@ -127,6 +130,28 @@ func compareKeys(t *testing.T, seed uint64, admitted *[3]int) bool {
 	}
 	if len(drained) != len(model) {
 		t.Errorf("seed %d: drained %d keys, want %d", seed, len(drained), len(model))
+		return false
+	}
+	return true
+}
+
+// findsAsModel asks for keys that may be there, be forgotten or never have been.
+func findsAsModel(
+	t *testing.T, seed uint64, x *KeyIndex, model keyModel, rng *rand.Rand, space uint64,
+) bool {
+	before := x.Len()
+	for range 20 {
+		hi, lo := rng.Uint64N(space+2), rng.Uint64N(2)<<63
+		want, known := model[[2]uint64{hi, lo}]
+		got, found := x.Find(hi, lo)
+		if found != known || got.Digest != want.Digest || got.Day != want.Day {
+			t.Errorf("seed %d: Find(%d, %d) gives %v, %v; want %v, %v",
+				seed, hi, lo, got, found, want, known)
+			return false
+		}
+	}
+	if x.Len() != before {
+		t.Errorf("seed %d: Find remembered something", seed)
 		return false
 	}
 	return true
@@ -205,6 +230,53 @@ func TestKeysThatLookAlike(t *testing.T) {
 			t.Fatalf("%s: Len %d", name, x.Len())
 		}
 	}
+}
+
+// Find tells every remembered key from what is forgotten, before and after the sweep that frees the
+// slots, and from keys that differ in one bit; and a loaded index finds what the one before it did.
+func TestKeysFind(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	x := NewKeyIndex()
+	if _, found := x.Find(1, 2); found {
+		t.Fatal("an empty index finds a key")
+	}
+	old, kept := randomKeys(rng, 30_000, 10), randomKeys(rng, 30_000, 11)
+	x.Admit(old, make([]engine.Verdict, len(old)))
+	x.Admit(kept, make([]engine.Verdict, len(kept)))
+	check := func(what string, x *KeyIndex, keys []engine.Key, want bool) {
+		t.Helper()
+		for i := range keys {
+			k := &keys[i]
+			got, found := x.Find(k.Hi, k.Lo)
+			if found != want || found && got != *k {
+				t.Fatalf("%s: key %d: %v, %v", what, i, got, found)
+			}
+			if _, found = x.Find(k.Hi^1<<(i%64), k.Lo); found {
+				t.Fatalf("%s: key %d with another bit in Hi is found", what, i)
+			}
+			if _, found = x.Find(k.Hi, k.Lo^1<<(i%64)); found {
+				t.Fatalf("%s: key %d with another bit in Lo is found", what, i)
+			}
+		}
+	}
+	check("admitted", x, old, true)
+	check("admitted", x, kept, true)
+	x.Forget(11)
+	check("forgotten", x, old, false)
+	check("kept", x, kept, true)
+	more := randomKeys(rng, 30_000, 12)
+	x.Admit(more, make([]engine.Verdict, len(more))) // sweeps the slots, uses chunks again
+	check("forgotten and swept", x, old, false)
+	check("kept after the sweep", x, kept, true)
+	restored := NewKeyIndex()
+	for _, run := range x.Drain() {
+		if err := restored.Load(run); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("restored", restored, kept, true)
+	check("restored", restored, more, true)
+	check("forgotten before", restored, old, false)
 }
 
 // Forgotten days give their memory back, and their chunk numbers are used again.

@@ -20,7 +20,15 @@ type RecordKind uint8
 const (
 	DocumentRecord   RecordKind = 1 // Key is the document's, Body its frozen bytes
 	RejectionsRecord RecordKind = 2 // Body is of AppendRejections
+	AlertRecord      RecordKind = 3 // Key is the alert's, Body its frozen bytes
 )
+
+// newestRecord is the newest kind that this program knows. What a newer program put beside its
+// documents may be for sinks, so an outbox with other kinds is not opened.
+const newestRecord = AlertRecord
+
+// Delivered reports whether sinks get the records of a kind.
+func (k RecordKind) Delivered() bool { return k == DocumentRecord || k == AlertRecord }
 
 // OutboxRecord is one effect, or the rejections of one batch.
 type OutboxRecord struct {
@@ -93,7 +101,8 @@ func (e *MismatchError) Error() string {
 }
 
 // OpenOutbox opens the outbox, for writing if the Dir is. A torn tail is cut; damage before a
-// promise is a *CorruptError. All that is there is durable then.
+// promise is a *CorruptError, and a record of a newer billctl a *VersionError. All that is there is
+// durable then.
 //
 // Opened read-only, beside a writer, it shows the records that were promised durable.
 func (d *Dir) OpenOutbox() (*Outbox, error) {
@@ -381,6 +390,12 @@ func (o *Outbox) visit(segment int, at int64, h frameHeader, payload []byte) err
 	rec, err := decodeRecord(payload)
 	if err != nil || h.Count != 1 {
 		return &CorruptError{path, at, "it is no outbox record"}
+	}
+	if rec.Kind > newestRecord {
+		return &VersionError{
+			Path:  fmt.Sprintf("%s: record %d: kind of record", path, o.next),
+			Found: int(rec.Kind), Known: int(newestRecord),
+		}
 	}
 	o.note(at, len(payload), &rec)
 	return nil

@@ -14,7 +14,7 @@ import (
 	"billctl/internal/store"
 )
 
-// effects returns what an engine would say: documents, and rejections of some batches.
+// effects returns what an engine would say: documents, alerts, and rejections of some batches.
 func effects(n int) ([]store.OutboxRecord, map[engine.Seq]engine.Reason) {
 	rng := rand.New(rand.NewPCG(11, 0))
 	reasons := map[engine.Seq]engine.Reason{}
@@ -37,6 +37,9 @@ func effects(n int) ([]store.OutboxRecord, map[engine.Seq]engine.Reason) {
 			rec.Kind = store.DocumentRecord
 			rec.Key = fmt.Sprintf("acme/main/2026-%02d/%d", i%12+1, i)
 			rec.Account = "acme"
+			if i%4 == 1 {
+				rec.Kind = store.AlertRecord
+			}
 			rec.Body = bytes.Repeat([]byte{byte(i)}, 10+rng.IntN(100))
 			seq += engine.Seq(i % 2) // several effects of one entry
 		}
@@ -227,6 +230,11 @@ func TestOutboxFinds(t *testing.T) {
 			t.Fatalf("%s: %d records are durable", name, o.Durable())
 		}
 		for i, rec := range list {
+			if rec.Kind == store.AlertRecord {
+				if _, _, found, err := o.Find(rec.Key); found || err != nil {
+					t.Fatalf("%s: the alert %q is found as a document, %v", name, rec.Key, err)
+				}
+			}
 			if rec.Kind != store.DocumentRecord {
 				continue
 			}
@@ -367,6 +375,32 @@ func TestOutboxBitFlips(t *testing.T) {
 	t.Logf("%d flips refused, %d harmless", refused, harmless)
 	if harmless > 40 {
 		t.Error("more is harmless than the last promise")
+	}
+}
+
+// Records of a kind that only a newer billctl knows are refused as such, wherever they are read.
+func TestOutboxOfANewerProgram(t *testing.T) {
+	list, _ := effects(9)
+	list[5].Kind = store.AlertRecord + 1
+	fsys := fixtures.NewSimFS()
+	if _, _, err := writeOutbox(fsys, list); err != nil {
+		t.Fatal(err)
+	}
+	writer, err := store.Open(fsys.Clone(), anyDisk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	beside, err := store.OpenReadOnly(fsys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, d := range map[string]*store.Dir{"writer": writer, "beside": beside} {
+		_, err := d.OpenOutbox()
+		var version *store.VersionError
+		if !errors.As(err, &version) || version.Found != 4 || version.Known != 3 ||
+			!strings.Contains(err.Error(), "record 5") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
