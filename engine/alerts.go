@@ -103,8 +103,9 @@ func (s *state) measure(budget *Budget, b *sub, start Micros) (Alert, bool) {
 	t := s.termsFor(b, start)
 	begin, end, _, _ := s.around(b, start)
 	a := Alert{
-		Seq: s.seq, Budget: budget.Key, Account: s.accounts.at(b.account).id, Subscription: b.Key,
-		Plan: b.Plan, Meter: budget.Meter, Start: begin, End: end, Limit: budget.Limit,
+		Seq: s.seq, At: s.at, Budget: budget.Key, Account: s.accounts.at(b.account).id,
+		Subscription: b.Key,
+		Plan:         b.Plan, Meter: budget.Meter, Start: begin, End: end, Limit: budget.Limit,
 		StartDate: s.zones[s.accounts.at(b.account).zone].dateText(begin),
 	}
 	if budget.Meter == "" {

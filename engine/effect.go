@@ -192,7 +192,8 @@ type TaxUse struct {
 
 // Alert says that a budget was reached: once for each period and percentage.
 type Alert struct {
-	Seq          Seq // of the entry after which it was so
+	Seq          Seq    // of the entry after which it was so
+	At           Micros // of the entry
 	Budget       string
 	Account      string
 	Subscription string

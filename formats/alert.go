@@ -20,6 +20,7 @@ func AppendAlert(dst []byte, a *engine.Alert) []byte {
 	j.text("key", AlertKey(a))
 	j.member("seq")
 	j.dst = strconv.AppendUint(j.dst, uint64(a.Seq), 10)
+	j.time("at", a.At)
 	j.text("account", a.Account)
 	j.text("subscription", a.Subscription)
 	j.text("plan", a.Plan)

@@ -20,7 +20,8 @@ func TestAlertBytes(t *testing.T) {
 	}
 	day := engine.Micros(1767225600_000000) // 2026-01-01
 	amount := engine.Alert{
-		Seq: 4711, Budget: "spend/EU", Account: "acme \"x\"", Subscription: "main", Plan: "pro",
+		Seq: 4711, At: day + engine.OneDay/2, Budget: "spend/EU", Account: "acme \"x\"",
+		Subscription: "main", Plan: "pro",
 		Start: day, End: day + engine.OneDay, StartDate: "2026-01-01", Percent: dec("33.50"),
 		Limit: dec("1000.00"), Value: decimal.Int(1000).Quo(decimal.Int(3)), Currency: "EUR",
 	}
@@ -31,6 +32,7 @@ func TestAlertBytes(t *testing.T) {
   "schema": "billctl.alert.v1",
   "key": "acme%20%22x%22/main/2026-01-01/alert-spend%2FEU-33.5",
   "seq": 4711,
+  "at": "2026-01-01T12:00:00Z",
   "account": "acme \"x\"",
   "subscription": "main",
   "plan": "pro",

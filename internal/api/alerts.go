@@ -21,6 +21,7 @@ type Alerts struct {
 type Alert struct {
 	Key          string `json:"key"`
 	Seq          uint64 `json:"seq"` // of the entry after which it was so
+	At           string `json:"at"`  // of that entry
 	Account      string `json:"account"`
 	Subscription string `json:"subscription"`
 	Plan         string `json:"plan"`
