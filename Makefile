@@ -50,7 +50,8 @@ fuzz:
 laws:
 	@go test -v -run 'TestSameJournalSameBytes|TestEveryKillPoint|TestUsageInTime|TestUsageLate|TestPreviewIsFinal|TestOpenPeriodsAgree|TestConservation|TestWhatIfRandom|TestExplainAll|TestTrimNeedsDurableNames' \
 		-timeout 2h ./internal/live -law.times $(LAWS)
-	@go test -v -run 'TestEngineAgrees|TestRandomCasesCover' ./fixtures
+	@go test -v -timeout 2h ./fixtures -cases $$(( 400 * $(LAWS) )) \
+		-run 'TestEngineAgrees|TestRandomCasesCover|TestNoRowIsLost|TestBilledIsCorrectedUsage|TestCorrectionStories'
 	@go test -v -run 'TestRestoreAndShards|TestArrivalOrder|TestApplyInSteps' ./engine
 	@go test -v -run 'TestMonthsOf|TestDaysOfAwkwardZones' ./formats
 	@go test -run 'TestArchive' -timeout 2h ./formats -archive.times $$(( ($(LAWS) + 1) / 2 ))

@@ -192,8 +192,10 @@ func readVoid(r *reader) *Void {
 	v := &Void{Of: Seq(r.uint()), Row: readBatch(r)}
 	v.Amend = readOptional(r, func(r *reader) Batch { return *readBatch(r) })
 	v.Actor, v.Reason = r.string(), r.string()
-	if r.err == nil && (v.Row.Len != 1 || v.Amend != nil && v.Amend.Len != 1) {
-		r.fail("a void of other than one row")
+	for _, b := range []*Batch{v.Row, v.Amend} {
+		if r.err == nil && b != nil && (b.Len != 1 || len(b.Malformed) > 0) {
+			r.fail("a void of other than one event")
+		}
 	}
 	return v
 }

@@ -14,6 +14,9 @@ func (v *View) AppendGlobals(b []byte) []byte {
 	s := v.first()
 	b = v.appendGlobals(appendBool(b, v.wide()))
 	b = append(b, s.lastSeal[:]...)
+	b = appendList(b, s.opened, func(b []byte, o *opened) []byte {
+		return appendString(appendString(appendUint(b, uint64(o.since)), o.Event), o.Plan)
+	})
 	b = appendList(b, s.zones, func(b []byte, z **Zone) []byte { return appendZone(b, *z) })
 	b = appendList(b, s.meters, func(b []byte, m **Meter) []byte { return appendMeter(b, *m) })
 	return appendList(b, s.plans, func(b []byte, p **Plan) []byte { return appendPlan(b, *p) })
@@ -155,6 +158,9 @@ func (e *Engine) RestoreGlobals(b []byte) error {
 		e.readWide(r)
 	}
 	e.lastSeal = r.digest()
+	e.opened = readList(r, 3, func(r *reader) opened {
+		return opened{Seq(r.uint()), Default{r.string(), r.string()}}
+	})
 	e.zones = readList(r, 3, func(r *reader) *Zone { return readZone(r) })
 	e.meters = readList(r, 7, func(r *reader) *Meter { m := readMeter(r); return &m })
 	for _, p := range readList(r, 8, readPlan) {
@@ -215,7 +221,8 @@ func (s *state) appendAccount(b []byte, index int32) []byte {
 		return appendAmount(appendCredit(appendBool(b, c.kind() == kindGrant), &c.Credit), c.left)
 	})
 	b = appendList(appendList(b, a.coupons, appendCoupon), a.taxes, appendTaxes)
-	b = appendBool(appendList(appendList(b, a.voided, appendVoided), a.fired, appendFired), a.touched)
+	b = appendList(appendList(b, s.voidedOf(a), appendVoided), a.fired, appendFired)
+	b = appendBool(b, a.touched)
 	return appendList(b, a.subs, func(b []byte, i *int32) []byte { return s.appendSub(b, *i) })
 }
 
@@ -310,7 +317,10 @@ func (e *Engine) RestoreAccount(record []byte) error {
 	m := e.accounts.mut(index)
 	m.credits = readList(r, 38, readCreditLeft)
 	m.coupons, m.taxes = readList(r, 38, readCoupon), readList(r, 4, readTaxes)
-	m.voided, m.fired = readList(r, 6, readVoided), readList(r, 19, readFired)
+	for _, v := range readList(r, 6, readVoided) {
+		e.addVoided(index, v)
+	}
+	m.fired = readList(r, 19, readFired)
 	if r.bool() {
 		m.touched = true
 		e.spenders = append(e.spenders, index)

@@ -449,7 +449,14 @@ func (g entryMaker) batch() *Batch {
 	return g.batchOf([]int{0, 1, 3, 64, 65, g.IntN(150)}[g.IntN(6)])
 }
 
-func (g entryMaker) row() *Batch { return g.batchOf(1) }
+// row is a batch of one event.
+func (g entryMaker) row() *Batch {
+	for {
+		if b := g.batchOf(1); len(b.Malformed) == 0 {
+			return b
+		}
+	}
+}
 
 func (g entryMaker) batchOf(rows int) *Batch {
 	b := emptyBatch(rows)

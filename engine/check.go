@@ -198,9 +198,19 @@ func (k *checker) subscription(account string, old *AccountState, c *Subscriptio
 			}
 		case b.From < c.To && c.From < b.To:
 			return fmt.Errorf("%s: it overlaps the one from %s", where, b.From)
+		case c.From < b.From && k.closed(account, b):
+			return fmt.Errorf("%s: the one from %s has closed periods, so another can only begin "+
+				"behind it", where, b.From)
 		}
 	}
 	return nil
+}
+
+// closed reports whether a period of the subscription has closed: an interval before it would
+// change what its periods began with, and which of them coupons are for.
+func (k *checker) closed(account string, c *Subscription) bool {
+	s, b := k.View.subscription(account, c.Key, c.From)
+	return s != nil && b != nil && b.next > b.From
 }
 
 // follows returns why p can't be a version of the same plan as o: periods and money of a

@@ -31,8 +31,15 @@ func (v *View) CheckCredit(c *Credit, at Micros) error {
 // nothing closed yet.
 func (k *checker) grants() error {
 	for i := range k.change.Coupons {
-		if err := k.coupon(&k.change.Coupons[i]); err != nil {
+		c := &k.change.Coupons[i]
+		if err := k.coupon(c); err != nil {
 			return err
+		}
+		for j := range k.change.Coupons[:i] {
+			if o := &k.change.Coupons[j]; o.ID == c.ID && o.Account == c.Account &&
+				!equalCanonical(appendCoupon, o, c) {
+				return fmt.Errorf("account %s: two coupons %s", c.Account, c.ID)
+			}
 		}
 	}
 	for i := range k.change.Taxes {

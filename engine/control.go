@@ -152,6 +152,9 @@ func (e *Engine) setDefault(d Default, fx *Effects) {
 		next = slices.Insert(next, at, defaultRule{Default: d})
 	}
 	e.defaults = next
+	if d.Plan != "" {
+		e.opened = append(slices.Clip(e.opened), opened{e.seq, d})
+	}
 }
 
 // changeAccount applies a change to an account; other shards learn of its subjects only, so what

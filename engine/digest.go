@@ -86,15 +86,23 @@ func (d *Digester) appendBilling(b []byte, s *state, index int32) []byte {
 		b = s.appendHistory(appendUint(b, uint64(t.issued)), t)
 		var open []int32
 		for p := t.newest; p >= 0; p = s.periods.at(p).older {
-			if r := s.periods.at(p); r.closedAt == Past || r.dirty {
+			// An open period whose rows were all taken back says nothing.
+			if r := s.periods.at(p); r.closedAt == Past && r.rows > 0 || r.dirty {
 				open = append(open, p)
 			}
 		}
 		b = appendList(b, open, func(b []byte, p *int32) []byte { return d.appendOpen(b, s, *p) })
 	}
-	if len(a.coupons)+len(a.taxes) > 0 {
+	trials := slices.DeleteFunc(slices.Clone(a.subs), func(i int32) bool {
+		return s.subs.at(i).Trial == 0
+	})
+	if len(a.coupons)+len(a.taxes)+len(trials) > 0 {
 		b = append(b, 0) // no account id is that short
 		b = appendList(appendList(b, a.coupons, appendCoupon), a.taxes, appendTaxes)
+		b = appendList(b, trials, func(b []byte, i *int32) []byte {
+			t := s.subs.at(*i)
+			return appendInt(appendInt(appendString(b, t.Key), int64(t.From)), int64(t.Trial))
+		})
 	}
 	return b
 }

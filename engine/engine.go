@@ -32,6 +32,8 @@ type Engine struct {
 	bagAt      table
 	freePeriod []int32
 	freeSeries []int32
+	voidAt     table
+	freeVoids  []int32
 	freeBag    []int32
 
 	due     dueHeap  // what waits for the watermark, by the watermark it waits for
@@ -41,7 +43,8 @@ type Engine struct {
 	dirty   []uint64 // buckets changed since the last Digester.Update, as a set
 	watched map[string]bool
 
-	spenders []int32 // accounts that are touched
+	spenders   []int32 // accounts that are touched
+	oldestVoid Day     // of this shard's accounts
 
 	scratch
 }
@@ -83,6 +86,7 @@ func New(shard, shards int, keys Keys) *Engine {
 	e.closeTo = Past
 	e.zones = []*Zone{{Name: "UTC"}}
 	e.watermark, e.floor, e.settings = Past, Past, DefaultSettings
+	e.oldestVoid = noVoid
 	return e
 }
 
@@ -143,7 +147,7 @@ func (e *Engine) pin() *state {
 	s := e.state
 	s.accounts, s.subs, s.periods = e.accounts.pin(), e.subs.pin(), e.periods.pin()
 	s.series, s.owners, s.byID = e.series.pin(), e.owners.pin(), e.byID.pin()
-	s.bag = e.bag.pin()
+	s.bag, s.voids = e.bag.pin(), e.voids.pin()
 	// What the loop writes to in place is copied; these are small.
 	s.sources, s.keyDays = slices.Clone(e.sources), slices.Clone(e.keyDays)
 	s.positions = slices.Clone(e.positions)

@@ -157,7 +157,7 @@ func (e *Engine) levelMoved(index int32, m *bound) {
 	b := e.subs.at(p.sub)
 	for _, i := range e.accounts.at(b.account).subs {
 		o := e.subs.at(i)
-		if o.Key != b.Key || o.From < b.From || o.corrected {
+		if o.Key != b.Key || o.From < b.From || e.done(o) {
 			continue
 		}
 		for j := o.newest; j >= 0; j = e.periods.at(j).older {
@@ -168,6 +168,13 @@ func (e *Engine) levelMoved(index int32, m *bound) {
 			}
 		}
 	}
+}
+
+// done reports whether no document will follow for a subscription: its correction has been decided
+// on.
+func (s *state) done(b *sub) bool {
+	return b.corrected || b.next >= b.To && b.newest >= 0 &&
+		s.watermark >= s.periods.at(b.newest).closedAt.plus(s.settings.Reopen)
 }
 
 // keepLevels keeps the last level of each group of a period that is about to be forgotten. The

@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	seeds     = flag.Int("seeds", 40, "random logs of TestRestoreAndShards")
+	seeds     = flag.Int("seeds", 50, "random logs of TestRestoreAndShards")
 	firstSeed = flag.Uint64("seed", 1, "the first of them")
 )
 

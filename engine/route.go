@@ -20,6 +20,7 @@ type route struct {
 // leg is one subscription that a route's rows count for.
 type leg struct {
 	sub        int32
+	late       bool  // its period is closed for too long
 	auto       bool  // counts only the types that have the subscription's plan by default
 	period     int32 // -1 until the first row counts
 	terms      int32
@@ -102,16 +103,17 @@ func (e *Engine) addLeg(r *route, index int32, t Micros) {
 	l := leg{sub: index, auto: b.auto, period: -1, terms: -1}
 	l.start, l.end, _, _ = e.around(&wide, t)
 	r.lo, r.hi = max(r.lo, l.start), min(r.hi, l.end)
-	r.late = r.late || b.corrected
+	l.late = b.corrected
 	if p := e.retained(b, l.start); p >= 0 {
 		l.period, l.terms = p, e.periods.at(p).terms
 		closed := e.periods.at(p).closedAt
-		r.late = r.late || closed != Past && e.watermark >= closed.plus(e.settings.Reopen)
+		l.late = l.late || closed != Past && e.watermark >= closed.plus(e.settings.Reopen)
 	} else {
 		l.terms = e.bind(index, l.start)
 		// Closed, and forgotten since; unless an automatic subscription reaches back to it.
-		r.late = r.late || l.end <= b.next && from == b.From
+		l.late = l.late || l.end <= b.next && from == b.From
 	}
+	r.late = r.late || l.late
 	e.legs = append(e.legs, l)
 }
 

@@ -25,6 +25,7 @@ type scratch struct {
 	ids      []uint32
 	number   []byte
 	uses     []Use // of watched accounts
+	asOf     Seq   // rows are judged by the defaults before it; 0: by the present ones
 }
 
 const notMine Reason = 255
@@ -175,6 +176,14 @@ func (e *Engine) judgeTime(r *route, t Micros) Reason {
 	return Accepted
 }
 
+// countsNow reports whether events of the type count for automatic subscriptions to the plan.
+func (e *Engine) countsNow(event, plan string) bool {
+	if e.asOf != 0 {
+		return e.countedFor(event, plan, e.asOf)
+	}
+	return e.countsFor(event, plan)
+}
+
 // judgeMeters finds the folds that the row goes into: all of them or none.
 func (e *Engine) judgeMeters(b *Batch, row int, index int32) Reason {
 	from := int32(len(e.hits))
@@ -182,7 +191,7 @@ func (e *Engine) judgeMeters(b *Batch, row int, index int32) Reason {
 	matched := false
 	for l := e.routes[index].legs; l < e.routes[index].legsEnd; l++ {
 		if leg := &e.legs[l]; leg.auto &&
-			!e.countsFor(b.Type.Values[b.Type.Index[row]], e.subs.at(leg.sub).Plan) {
+			!e.countsNow(b.Type.Values[b.Type.Index[row]], e.subs.at(leg.sub).Plan) {
 			continue
 		}
 		for _, i := range e.programOf(b, e.legs[l].terms, b.Type.Index[row]) {

@@ -27,6 +27,7 @@ type state struct {
 	series   vec[series]
 	bag      vec[bagEntry]
 	owners   vec[owner]
+	voids    vec[voided]
 	byID     vec[int32] // open addressing over accounts: index + 1
 	idMask   uint32
 
@@ -57,6 +58,7 @@ type global struct {
 	keyDays   []keyDay // by rising day; replaced when shared
 	positions []Position
 	budgets   []Budget // by rising Key; replaced, never written to
+	opened    []opened // every default that was set, by rising since; only grows
 	voidDays  []keyDay // of the events that a Void took back or changed, as keyDays
 }
 
@@ -64,6 +66,24 @@ type global struct {
 type defaultRule struct {
 	Default
 	ended bool
+}
+
+// opened is a default from the entry on that set it, until another for its type is set. That one
+// has ended opens nothing more, but events of the type go on to count.
+type opened struct {
+	since Seq
+	Default
+}
+
+// countedFor reports whether events of the type counted for automatic subscriptions to the plan
+// before a position.
+func (s *state) countedFor(event, plan string, before Seq) bool {
+	for i := len(s.opened) - 1; i >= 0; i-- {
+		if o := &s.opened[i]; o.Event == event && o.since < before {
+			return o.Plan == plan
+		}
+	}
+	return false
 }
 
 // source is a declared source with its control total.
@@ -115,7 +135,7 @@ type account struct {
 	credits []credit       // by grant; replaced, never written to
 	coupons []Coupon       // by rising ID; replaced, never written to
 	taxes   []AccountTaxes // by rising From; replaced, never written to
-	voided  []voided       // by key; replaced, never written to
+	voided  int32          // the newest of its list in voids, + 1; 0: none
 	fired   []fired        // alerts; replaced, never written to
 	touched bool           // usage came since the budgets were looked at
 }

@@ -45,7 +45,9 @@ func (s *state) allowTaxes(index int32, t *AccountTaxes) error {
 	for _, i := range s.accounts.at(index).subs {
 		b := s.subs.at(i)
 		last := b.From // where the last period began that a document is for
-		if b.next > b.From {
+		if len(b.paid) > 0 {
+			last = b.next
+		} else if b.next > b.From {
 			last, _, _, _ = s.around(b, b.next-1)
 		}
 		if b.issued > 0 && s.localDay(b, last) >= t.From {
@@ -129,7 +131,7 @@ func (s *state) taxedParts(inv *Invoice, b *sub) (parts []taxed, weights []decim
 		weights = append(weights, amount)
 	}
 	for i := range inv.Lines {
-		add(inv.Lines[i].Amount, inv.Lines[i].TaxCode, inv.Start)
+		add(inv.Lines[i].Amount, inv.Lines[i].TaxCode, inv.Lines[i].From)
 	}
 	for i := range inv.Adjustments {
 		add(inv.Adjustments[i].Amount, inv.Adjustments[i].TaxCode, inv.Adjustments[i].Start)

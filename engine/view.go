@@ -386,17 +386,18 @@ func (v *View) Bill(id string) (*Bill, bool) {
 			})
 		}
 		if !b.started {
-			drafts = append(drafts, openDraft{b, b.From, b.From, -1})
+			drafts = append(drafts, openDraft{b, b.From, b.From, b.From, -1})
 		}
 		for _, start := range s.openStarts(b) {
 			_, end, _, _ := s.around(b, start)
-			drafts = append(drafts, openDraft{b, start, end.plus(s.settings.Grace), open})
+			drafts = append(drafts, openDraft{b, start, end, end.plus(s.settings.Grace), open})
 			open++
 		}
 	}
 	// The periods use up credits in the order in which they will close.
 	slices.SortStableFunc(drafts, func(x, y openDraft) int {
-		return cmp.Or(cmp.Compare(x.at, y.at), cmp.Compare(x.sub.Key, y.sub.Key))
+		return cmp.Or(cmp.Compare(x.at, y.at), cmp.Compare(x.end, y.end),
+			cmp.Compare(x.sub.Key, y.sub.Key), cmp.Compare(min(x.place, 0), min(y.place, 0)))
 	})
 	bill.Open = make([]OpenPeriod, open)
 	credits := slices.Clone(s.accounts.at(i).credits)
@@ -412,9 +413,10 @@ func (v *View) Bill(id string) (*Bill, bool) {
 
 // openDraft is an open period and its place in a Bill, or a start invoice to come, with none.
 type openDraft struct {
-	sub       *sub
-	start, at Micros // at: the watermark that brings it about
-	place     int    // -1: a start invoice
+	sub        *sub
+	start, end Micros // of the period; both of a start invoice: the beginning of the subscription
+	at         Micros // the watermark that brings it about
+	place      int    // -1: a start invoice
 }
 
 // openStarts returns the starts of a subscription's open periods, rising.

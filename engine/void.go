@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"billctl/engine/decimal"
@@ -18,12 +19,45 @@ type voided struct {
 	last   Day    // of the version that counts; the key is remembered until it is forgotten too
 	digest uint64 // of the version that counts, or was the last to
 	gone   bool   // none counts
+	next   int32  // the account's next, + 1; 0: none
 }
 
-func findVoided(list []voided, hi, lo uint64) (at int, found bool) {
-	return slices.BinarySearchFunc(list, voided{hi: hi, lo: lo}, func(x, y voided) int {
+// findVoided returns the place of an event in voids, -1 if nothing became of it, and the slot where
+// it belongs.
+func (e *Engine) findVoided(hi, lo uint64) (at int32, slot int) {
+	return e.voidAt.find(mix(hi, lo), func(i int32) bool {
+		m := e.voids.at(i)
+		return m.hi == hi && m.lo == lo
+	})
+}
+
+// addVoided remembers an event of an account of which nothing is remembered yet.
+func (e *Engine) addVoided(account int32, m voided) {
+	a := e.accounts.mut(account)
+	m.next = a.voided
+	var at int32
+	if n := len(e.freeVoids); n > 0 {
+		at, e.freeVoids = e.freeVoids[n-1], e.freeVoids[:n-1]
+		*e.voids.mut(at) = m
+	} else {
+		at = e.voids.add(m)
+	}
+	_, slot := e.findVoided(m.hi, m.lo) // in any case a place of its own: an empty slot
+	e.voidAt.put(mix(m.hi, m.lo), slot, at)
+	a.voided = at + 1
+	e.oldestVoid = min(e.oldestVoid, m.day)
+}
+
+// voidedOf returns what became of events of an account, by key.
+func (s *state) voidedOf(a *account) []voided {
+	var out []voided
+	for i := a.voided; i > 0; i = s.voids.at(i - 1).next {
+		out = append(out, *s.voids.at(i - 1))
+	}
+	slices.SortFunc(out, func(x, y voided) int {
 		return cmp.Or(cmp.Compare(x.hi, y.hi), cmp.Compare(x.lo, y.lo))
 	})
+	return out
 }
 
 // target is a fold that a row is taken out of.
@@ -40,15 +74,16 @@ func (e *Engine) void(seq Seq, v *Void, fx *Effects) {
 	if e.shard == 0 {
 		e.sources[src].read++
 	}
-	e.prepare(v.Row)
-	index := e.routeOf(v.Row, v.Row.Subject.Index[0], v.Row.Time[0])
-	r := e.routes[index]
-	if !r.mine {
-		return
-	}
 	reason := ReasonMalformed
-	if len(v.Row.Malformed) == 0 && (v.Amend == nil || len(v.Amend.Malformed) == 0) {
+	if whole := len(v.Row.Malformed) == 0 && (v.Amend == nil || len(v.Amend.Malformed) == 0); whole {
+		e.prepare(v.Row)
+		index := e.routeOf(v.Row, v.Row.Subject.Index[0], v.Row.Time[0])
+		if !e.routes[index].mine {
+			return
+		}
 		reason = e.correct(seq, v, index)
+	} else if e.shard != 0 {
+		return
 	}
 	e.sources[src].counts[reason]++
 	fx.Uses = append(fx.Uses, e.uses...)
@@ -61,9 +96,13 @@ func (e *Engine) void(seq Seq, v *Void, fx *Effects) {
 
 // correct judges a Void whose row is of this shard, and carries it out if nothing is against it.
 func (e *Engine) correct(seq Seq, v *Void, index int32) Reason {
+	index = e.routeThen(index, v.Of)
 	r := e.routes[index]
 	if reason := e.judgeTime(&r, v.Row.Time[0]); reason != Accepted {
 		return reason
+	}
+	if v.Of >= seq {
+		return ReasonUnknownEvent
 	}
 	mark, reason := e.judgeOriginal(v, &r)
 	if reason != Accepted {
@@ -90,6 +129,21 @@ func (e *Engine) correct(seq Seq, v *Void, index int32) Reason {
 	return Accepted
 }
 
+// routeThen returns a route with the subscriptions of another that were there before a position.
+func (e *Engine) routeThen(index int32, of Seq) int32 {
+	r := e.routes[index]
+	from, to := r.legs, r.legsEnd
+	r.legs, r.late = int32(len(e.legs)), false
+	for i := from; i < to; i++ {
+		if l := e.legs[i]; e.subs.at(l.sub).since < of {
+			e.legs = append(e.legs, l)
+			r.late = r.late || l.late
+		}
+	}
+	r.legsEnd = int32(len(e.legs))
+	return e.addRoute(r)
+}
+
 // judgeOriginal checks that the row is the version of its event that counts, and returns what is
 // remembered of it.
 func (e *Engine) judgeOriginal(v *Void, r *route) (voided, Reason) {
@@ -106,8 +160,8 @@ func (e *Engine) judgeOriginal(v *Void, r *route) (voided, Reason) {
 	// The digest leaves out a time that is the row's arrival: it may be a repetition, which came
 	// another day and never counted.
 	repeated := k.Day != m.day
-	if at, found := findVoided(a.voided, m.hi, m.lo); found {
-		m, repeated = a.voided[at], false
+	if at, _ := e.findVoided(m.hi, m.lo); at >= 0 {
+		m, repeated = *e.voids.at(at), false
 	}
 	switch {
 	case v.Row.Digest[0] != m.digest || !genuine(v.Row):
@@ -123,15 +177,15 @@ func (e *Engine) judgeOriginal(v *Void, r *route) (voided, Reason) {
 // targetsOf returns the folds that the original is in: those of the subscriptions that were there
 // when it came.
 func (e *Engine) targetsOf(v *Void, index int32) ([]target, Reason) {
-	if reason := e.judgeMeters(v.Row, 0, index); reason != Accepted {
+	e.asOf = v.Of
+	reason := e.judgeMeters(v.Row, 0, index)
+	e.asOf = 0
+	if reason != Accepted {
 		return nil, reason
 	}
 	var out []target
 	for _, h := range e.hits {
 		l := &e.legs[h.leg]
-		if e.subs.at(l.sub).since >= v.Of {
-			continue
-		}
 		m := e.bounds[h.bound]
 		if l.period < 0 {
 			return nil, ReasonUnknownEvent
@@ -144,9 +198,6 @@ func (e *Engine) targetsOf(v *Void, index int32) ([]target, Reason) {
 			return nil, ReasonUnknownEvent
 		}
 		out = append(out, target{l.period, s, m})
-	}
-	if len(out) == 0 {
-		return nil, ReasonUnknownEvent
 	}
 	return out, Accepted
 }
@@ -203,28 +254,24 @@ func (e *Engine) takeBack(seq Seq, v *Void, r *route, targets []target) {
 
 // keepVoided remembers what became of an event.
 func (e *Engine) keepVoided(account int32, m voided) {
-	a := e.accounts.mut(account)
-	list := slices.Clone(a.voided)
-	if at, found := findVoided(list, m.hi, m.lo); found {
-		list[at] = m
+	if at, _ := e.findVoided(m.hi, m.lo); at >= 0 {
+		*e.voids.mut(at) = m
 	} else {
-		list = slices.Insert(list, at, m)
+		e.addVoided(account, m)
 	}
-	a.voided = list
 	e.countVoided(&m)
 }
 
 // moved returns the keys whose day will be forgotten before that of the version that counts: with
 // the later day and the digest that they are remembered with.
 func (e *Engine) moved(d Day) []Key {
-	if len(e.voidDays) == 0 || e.voidDays[0].day >= d {
+	if e.oldestVoid >= d {
 		return nil
 	}
 	var out []Key
 	for i := range e.accounts.len() {
-		a := e.accounts.at(i)
-		for _, m := range a.voided {
-			if m.day < d && m.last >= d {
+		for v := e.accounts.at(i).voided; v > 0; v = e.voids.at(v - 1).next {
+			if m := e.voids.at(v - 1); m.day < d && m.last >= d {
 				k, _ := e.keys.Find(m.hi, m.lo)
 				k.Day = m.last
 				out = append(out, k)
@@ -240,31 +287,50 @@ func (e *Engine) forgetVoided(d Day, moved []Key) {
 	for n < len(e.voidDays) && e.voidDays[n].day < d {
 		n++
 	}
-	if n == 0 {
+	if n > 0 {
+		e.voidDays = slices.Clone(e.voidDays[n:])
+	}
+	if e.oldestVoid >= d {
 		return
 	}
-	e.voidDays = slices.Clone(e.voidDays[n:])
+	e.oldestVoid = noVoid
 	for i := range e.accounts.len() {
-		list := e.accounts.at(i).voided
-		if !slices.ContainsFunc(list, func(m voided) bool { return m.day < d }) {
-			continue
+		if e.accounts.at(i).voided > 0 {
+			e.forgetVoidedOf(i, d)
 		}
-		list = slices.DeleteFunc(slices.Clone(list), func(m voided) bool {
-			return m.day < d && m.last < d
-		})
-		for j := range list {
-			if m := &list[j]; m.day < d {
-				m.day = m.last
-				e.countVoided(m)
-			}
-		}
-		e.accounts.mut(i).voided = list
 	}
 	e.keys.Admit(moved, make([]Verdict, len(moved)))
 	for i := range moved {
 		e.keyDays = countKey(e.keyDays, &moved[i])
 	}
 }
+
+// forgetVoidedOf forgets the events of an account of which no version is of the day or behind it.
+func (e *Engine) forgetVoidedOf(account int32, d Day) {
+	kept := int32(0)
+	for v := e.accounts.at(account).voided; v > 0; {
+		at, m := v-1, *e.voids.at(v - 1)
+		v = m.next
+		if m.day < d && m.last < d {
+			_, slot := e.voidAt.find(mix(m.hi, m.lo), func(i int32) bool { return i == at })
+			e.voidAt.remove(slot)
+			*e.voids.mut(at) = voided{}
+			e.freeVoids = append(e.freeVoids, at)
+			continue
+		}
+		if m.day < d {
+			m.day = m.last
+			e.countVoided(&m)
+		}
+		m.next, kept = kept, at+1
+		*e.voids.mut(at) = m
+		e.oldestVoid = min(e.oldestVoid, m.day)
+	}
+	e.accounts.mut(account).voided = kept
+}
+
+// noVoid is the oldest day of events that were taken back where there are none.
+const noVoid = Day(math.MaxInt32)
 
 // countVoided adds to what the journal digest covers of corrections.
 func (e *Engine) countVoided(m *voided) {

@@ -292,7 +292,9 @@ func withBudgets(c *fixtures.Case, entries []*engine.Entry) []*engine.Entry {
 
 // joined returns one case of several, each under names of its own.
 func joined(cases []*fixtures.Case) *fixtures.Case {
-	slices.SortStableFunc(cases, func(a, b *fixtures.Case) int { return cmp.Compare(a.Start, b.Start) })
+	slices.SortStableFunc(cases, func(a, b *fixtures.Case) int {
+		return cmp.Compare(a.Start, b.Start)
+	})
 	out := &fixtures.Case{Seed: 2, Start: cases[0].Start}
 	out.World.Settings = engine.DefaultSettings
 	type placed struct {

@@ -225,7 +225,7 @@ func TestEveryKillPoint(t *testing.T) {
 // period closed now, is the invoice to the byte.
 func TestPreviewIsFinal(t *testing.T) {
 	invoices, adjusted, credited, unseen := 0, 0, 0, 0
-	eachSeed(t, 500, func(seed uint64) error {
+	eachSeed(t, 300, func(seed uint64) error {
 		r := rand.New(rand.NewPCG(seed, 0x1a3))
 		c := lawCase(seed)
 		entries, err := lawEntries(c, func(rows int) int { return 1 + r.IntN(rows) })

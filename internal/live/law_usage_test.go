@@ -179,7 +179,7 @@ func (f *fold) documents() map[string]string {
 // the watermarks, shards and restarts.
 func TestUsageInTime(t *testing.T) {
 	cases, invoices := 0, 0
-	eachSeed(t, 30, func(seed uint64) error {
+	eachSeed(t, 20, func(seed uint64) error {
 		r := rand.New(rand.NewPCG(seed, 0x1a4))
 		c := lawCase(seed)
 		rows := withCorrections(c, usageRows(c), r)
@@ -219,7 +219,7 @@ func TestUsageInTime(t *testing.T) {
 // adjustments by account, subscription, period and line are equal to those of rows in time.
 func TestUsageLate(t *testing.T) {
 	cases, adjustments := 0, 0
-	eachSeed(t, 75, func(seed uint64) error {
+	eachSeed(t, 50, func(seed uint64) error {
 		r := rand.New(rand.NewPCG(seed, 0x1a5))
 		c := lawCase(seed)
 		if seed%4 > 0 && daily(c) {

@@ -65,11 +65,27 @@ func (m *machine) check() error {
 	}
 	m.figures[figDocuments] += len(want)
 	m.figures[figRows] += m.w.lines
+	m.countCorrections(items, bills)
 	m.final = &finalState{entries: entries, billing: audit.Billing, documents: map[string][]string{}}
 	return errors.Join(
 		m.checkArchive(dir, audit),
 		m.checkOutcomes(dir, audit.View, bills, seqs), m.checkSinks(dir, audit), m.checkAnswers(entries),
 		dir.Close())
+}
+
+func (m *machine) countCorrections(items []fixtures.Item, bills *fixtures.Bills) {
+	for i, item := range items {
+		v, ok := item.Body.(fixtures.Void)
+		switch {
+		case !ok:
+		case bills.Reasons[i] != engine.Accepted:
+			m.figures[figUncorrected]++
+		case v.Amend != nil:
+			m.figures[figAmended]++
+		default:
+			m.figures[figTakenBack]++
+		}
+	}
 }
 
 func firstDifference(what string, got, want []string) error {
@@ -112,8 +128,19 @@ func (m *machine) items(entries []*engine.Entry) ([]fixtures.Item, []engine.Seq,
 		items = append(items, fixtures.Item{At: e.At, Body: body})
 		seqs = append(seqs, e.Seq+engine.Seq(row))
 	}
+	at := map[engine.Seq]int{} // of the items that may be corrected
+	done := map[string]bool{}
 	for _, e := range entries {
 		switch b := e.Body.(type) {
+		case *engine.Credit:
+			add(e, 0, fixtures.Grant{Credit: *b})
+		case *engine.Void:
+			if done[b.Reason] {
+				return nil, nil, fmt.Errorf("entry %d: correction %s came before", e.Seq, b.Reason)
+			}
+			done[b.Reason] = true
+			at[e.Seq] = len(items)
+			add(e, 0, fixtures.Void{Of: at[b.Of], Amend: m.amends[b.Reason]})
 		case *engine.Watermark:
 			add(e, 0, fixtures.Watermark{W: b.W})
 		case *engine.Close:
@@ -131,6 +158,7 @@ func (m *machine) items(entries []*engine.Entry) ([]fixtures.Item, []engine.Seq,
 				if event.Defaulted {
 					event.Time = b.Time[row]
 				}
+				at[e.Seq+engine.Seq(row)] = len(items)
 				add(e, row, &event)
 				rows++
 			}
@@ -138,6 +166,11 @@ func (m *machine) items(entries []*engine.Entry) ([]fixtures.Item, []engine.Seq,
 	}
 	if rows != m.w.lines {
 		return nil, nil, fmt.Errorf("%d rows in the journal, want %d", rows, m.w.lines)
+	}
+	for reason := range m.promised {
+		if !done[reason] {
+			return nil, nil, fmt.Errorf("correction %s was put and did not come", reason)
+		}
 	}
 	return items, seqs, nil
 }
@@ -162,6 +195,15 @@ func (m *machine) checkOutcomes(
 	}
 	var read, counts [engine.NumReasons]uint64
 	for _, c := range v.Controls() {
+		if c.Source.Name == engine.Corrections {
+			for r, n := range bills.Corrections {
+				if c.Counts[r] != uint64(n) {
+					return fmt.Errorf("control total of corrections that are %v is %d, want %d",
+						engine.Reason(r), c.Counts[r], n)
+				}
+			}
+			continue
+		}
 		read[0] += c.Read
 		for r, n := range c.Counts {
 			counts[r] += n

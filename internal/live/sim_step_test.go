@@ -79,6 +79,9 @@ func (m *machine) chance() error {
 	case 8:
 		return m.tick()
 	case 9:
+		if m.w.corrects && m.rng.IntN(2) == 0 {
+			return m.correct()
+		}
 		return m.archive()
 	}
 	return nil

@@ -20,7 +20,7 @@ import (
 )
 
 var (
-	simSeeds = flag.Int("sim.seeds", 5, "simulations of TestSim; negative: no end")
+	simSeeds = flag.Int("sim.seeds", 4, "simulations of TestSim; negative: no end")
 	simFirst = flag.Uint64("sim.first", 1, "the seed of the first simulation")
 )
 
@@ -78,6 +78,9 @@ const (
 	figViews
 	figArchived
 	figOpenings
+	figTakenBack
+	figAmended
+	figUncorrected
 	numFigures
 )
 
@@ -91,7 +94,7 @@ func (f simFigures) String() string {
 	names := [numFigures]string{"power cuts", "of them in recovery", "kills", "disk errors", "stops",
 		"frozen clocks", "checkpoints", "rows", "documents", "alerts",
 		"attempts", "parked", "answers",
-		"archive files", "openings replayed"}
+		"archive files", "openings replayed", "taken back", "amended", "corrections refused"}
 	parts := make([]string, len(f))
 	for i, n := range f {
 		parts[i] = fmt.Sprintf("%d %s", n, names[i])
@@ -114,7 +117,7 @@ func simulate(seed uint64) (f *simFigures, err error) {
 	if err := m.play(); err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, m.story())
 	}
-	if m.w.mode == simWild {
+	if m.w.mode == simWild || m.w.corrects {
 		return &m.figures, nil
 	}
 	calm, err := newMachine(seed, true)
@@ -152,7 +155,13 @@ type machine struct {
 	armed   bool          // the disk will lose power or fail
 	armedAt int
 	seen    []sighting
-	final   *finalState
+
+	amends    map[string]*fixtures.Event // new versions, by the reason of their corrections
+	puts      []bool                     // control files with corrections: whether they are durable
+	corrected map[engine.Seq]bool        // versions that corrections were put for
+	promised  map[string]bool            // corrections of these, by their reasons
+
+	final *finalState
 }
 
 // sighting is an answer that somebody was given.
@@ -170,6 +179,8 @@ func newMachine(seed uint64, calm bool) (*machine, error) {
 		w: w, calm: calm, rng: rand.New(rand.NewPCG(seed, 0x51a)), fs: fixtures.NewSimFS(),
 		clock: &simClock{wall: w.c.Start},
 	}
+	m.amends, m.promised = map[string]*fixtures.Event{}, map[string]bool{}
+	m.corrected = map[engine.Seq]bool{}
 	m.options = store.Options{Floor: -1, Segment: []int64{2000, 9000, 0}[m.rng.IntN(3)]}
 	m.genesis.Genesis = engine.Genesis{Journal: [16]byte{1}, HashKey: [16]byte{2}, Format: 1}
 	for i := range 1 + m.rng.IntN(2) {
@@ -362,11 +373,9 @@ func (m *machine) setUp() error {
 	if m.w.mode != simFinite {
 		return nil
 	}
-	if err := m.stop(); err != nil { // files are read long after
-		return err
-	}
+	err := m.stop() // files are read long after, also if it ends in a crash
 	m.clock.pass(m.w.end + engine.OneDay - m.clock.wall)
-	return nil
+	return err
 }
 
 // stop ends the process in good order.

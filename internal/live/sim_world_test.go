@@ -38,6 +38,7 @@ type simWorld struct {
 	parts    map[string][]simLine // by source and partition
 	end      engine.Micros        // of the simulation
 	lines    int
+	corrects bool // corrections are put while it runs
 }
 
 // simLine is a line of a partition.
@@ -50,8 +51,9 @@ type simLine struct {
 
 func newSimWorld(seed uint64) (*simWorld, error) {
 	r := rand.New(rand.NewPCG(seed, 0x517))
-	w := &simWorld{c: fixtures.RandomCase(seed), parts: map[string][]simLine{}}
+	w := &simWorld{c: simCase(seed), parts: map[string][]simLine{}}
 	w.mode = simMode(r.IntN(int(simModes)))
+	w.corrects = corrects(r, w.c)
 	if err := w.controlFiles(); err != nil {
 		return nil, err
 	}
@@ -126,7 +128,7 @@ func (w *simWorld) deal(r *rand.Rand, lines []simLine) {
 
 // controlFiles makes control files of what stands before the first row of the case.
 func (w *simWorld) controlFiles() error {
-	entries, err := w.c.Entries(func(rows int) int { return rows })
+	entries, err := lawEntries(w.c, func(rows int) int { return rows })
 	if err != nil {
 		return err
 	}
