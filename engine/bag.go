@@ -156,18 +156,25 @@ func (e *Engine) subtract(index int32, m *bound, row int, t Micros) {
 	s := e.series.mut(index)
 	v, _ := m.value(row) // it holds the row, so there is one
 	s.tally.sub(m.meter.Aggregate, v)
+	left := uint64(0) // rows that are equal to it
 	if s.keep != keepNothing {
 		x := m.sample(s.keep, row, t, e.periods.at(s.period).full, v)
 		i, _ := e.findSample(e.hashSample(index, s.keep, &x), index, s.keep, &x)
-		e.bag.mut(i).rows--
+		b := e.bag.mut(i)
+		b.rows--
+		left = b.rows
 	}
-	if how := m.meter.Aggregate; how == Least || how == Most {
+	how := m.meter.Aggregate
+	if (how == Least || how == Most) && left == 0 && s.Value == decimal.SumOf(v) {
 		s.Value = e.extreme(s, how)
 	}
 	e.levelMoved(s.period, m)
 }
 
-// extreme returns the least or the greatest value that a series remembers, 0 if none.
+// extreme returns the least or the greatest value that a series remembers, 0 if none. It looks at
+// all of them, so it is for the row alone that was the last to hold the extreme: any other row that
+// is taken back costs the same however many there are. To take back n rows one by one from the
+// extreme on costs n looks at what is left.
 func (s *state) extreme(of *series, how Aggregate) decimal.Sum {
 	var t tally
 	for i := of.bag; i >= 0; i = s.bag.at(i).next {

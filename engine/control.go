@@ -79,9 +79,7 @@ func (e *Engine) change(c *Change, fx *Effects) {
 	for i := range c.Taxes {
 		e.setTaxes(&c.Taxes[i], fx)
 	}
-	for i := range c.Budgets {
-		e.setBudget(&c.Budgets[i], fx)
-	}
+	e.setBudgets(c.Budgets, fx)
 }
 
 func (e *Engine) addMeter(m *Meter, fx *Effects) {

@@ -156,12 +156,15 @@ func (s *state) differences(b *sub, start, end Micros, lines []Line, was []booke
 			Booked:    was, Amount: rated.Sub(was), TaxCode: code,
 		})
 	}
+	places := make(map[string]int, len(was)) // groups may be many thousand
+	for j := len(was) - 1; j >= 0; j-- {
+		places[was[j].key] = j
+	}
 	seen := make([]bool, len(was))
 	for i := range lines {
 		l := &lines[i]
 		var before decimal.Amount
-		key := lineKey(l.Price, l.Group)
-		if j := slices.IndexFunc(was, func(o booked) bool { return o.key == key }); j >= 0 {
+		if j, found := places[lineKey(l.Price, l.Group)]; found {
 			before, seen[j] = was[j].amount, true
 		}
 		add(l.Price, l.TaxCode, l.Group, l.Quantity, l.Amount, before)

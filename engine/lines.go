@@ -156,9 +156,8 @@ func (in *lineInput) settle(
 	line.Trial, line.TaxCode = s.Trial, p.TaxCode
 	b := p.bound(r.exact, !in.SoFar)
 	line.Exact, line.Bound, line.Off = b.exact, b.by, b.off
-	hundred := decimal.Int(100)
 	for i := range s.Coupons {
-		line.Exact = line.Exact.Mul(hundred.Sub(s.Coupons[i].Percent.Rat())).Quo(hundred)
+		line.Exact = line.Exact.Sub(line.Exact.Mul(percent(s.Coupons[i].Percent)))
 	}
 	line.Coupons = s.Coupons
 	if s.Trial {

@@ -147,7 +147,6 @@ func sumTaxes(parts []taxed, digits int, how decimal.Rounding) []TaxUse {
 		exact decimal.Rat // of parts that are rounded together
 	}
 	var sums []sum
-	hundred := decimal.Int(100)
 	for i := range parts {
 		p := &parts[i]
 		if !p.any {
@@ -162,7 +161,7 @@ func sumTaxes(parts []taxed, digits int, how decimal.Rounding) []TaxUse {
 		}
 		t := &sums[at]
 		t.Base = t.Base.Add(p.amount)
-		exact := p.amount.Rat(digits).Mul(p.rate.Percent.Rat()).Quo(hundred)
+		exact := p.amount.Rat(digits).Mul(percent(p.rate.Percent))
 		if p.whole {
 			t.exact = t.exact.Add(exact)
 		} else {

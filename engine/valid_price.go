@@ -28,13 +28,21 @@ func (p *Price) validate() error {
 		return errors.New("a multiplier is of model dynamic")
 	case p.Model != Unit && p.Matrix != nil:
 		return errors.New("a matrix is of model unit")
+	case p.Multiplier.Cmp(maxFactor()) > 0:
+		return fmt.Errorf("a multiplier is up to %s, not %s", maxFactor(), p.Multiplier)
 	case p.Off.Sign() < 0:
 		return errors.New("an amount is taken off; it is not negative")
 	case c != nil && (c.Amount.Sign() < 0 || c.Overage.Sign() < 0):
 		return errors.New("a commitment has an amount and an overage that are not negative")
+	case c != nil && c.Overage.Cmp(maxFactor()) > 0:
+		return fmt.Errorf("an overage is up to %s, not %s", maxFactor(), c.Overage)
 	}
 	return nil
 }
+
+// maxFactor is the greatest multiplier and overage. Converts and packages have no such bound here,
+// as ruleset 1 had none: what they make of amounts ends where decimal.Rat.Round ends it.
+func maxFactor() decimal.Decimal { return decimal.FromInt(1_000_000) }
 
 func (p *Price) validateModel() error {
 	switch p.Model {

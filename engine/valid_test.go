@@ -99,6 +99,15 @@ func TestPriceValidate(t *testing.T) {
 		{"unit and multiplier", unit(func(p *Price) { p.Multiplier = dec("1") }), "of model dynamic"},
 		{"dynamic", Price{Model: Dynamic, Meter: "m", Multiplier: dec("0.1")}, ""},
 		{"dynamic without", Price{Model: Dynamic, Meter: "m"}, "a multiplier is above 0"},
+		{"dynamic, a million", Price{Model: Dynamic, Meter: "m", Multiplier: dec("1000000")}, ""},
+		{"dynamic, more", Price{Model: Dynamic, Meter: "m", Multiplier: dec("1000000.1")},
+			"a multiplier is up to 1000000, not 1000000.1"},
+		{"overage, a million", unit(func(p *Price) {
+			p.Commitment = &Commitment{Overage: dec("1000000")}
+		}), ""},
+		{"overage, more", unit(func(p *Price) {
+			p.Commitment = &Commitment{Overage: dec("1000001")}
+		}), "an overage is up to 1000000, not 1000001"},
 		{"off", unit(func(p *Price) { p.Off = dec("1") }), ""},
 		{"negative off", unit(func(p *Price) { p.Off = dec("-1") }), "taken off"},
 		{"free beyond commitment", unit(func(p *Price) { p.Commitment = &Commitment{} }), ""},
@@ -146,6 +155,9 @@ func TestRuleset1Prices(t *testing.T) {
 		"negative free":        {Model: Unit, Meter: "m", Free: dec("-5")},
 		"convert by -1": {Model: Unit, Meter: "m",
 			Convert: &Convert{dec("-1"), dec("1"), RoundUp}},
+		"convert by the ends": {Model: Unit, Meter: "m",
+			Convert: &Convert{dec("99999999999999999999"), dec("0.000000000000000001"), RoundUp}},
+		"package of the least": {Model: Package, Meter: "m", Size: dec("0.000000000000000001")},
 		"first bound below 0": {Model: Volume, Meter: "m", Tiers: tiers([3]string{"-5", "-1", "-1"},
 			[3]string{"-", "0", "0"})},
 	} {

@@ -1,6 +1,7 @@
 package formats
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -163,10 +164,14 @@ func (r *catalogReader) result() (*Catalog, error) {
 }
 
 func (r *catalogReader) tooLarge(name string, limit int64) {
-	r.unread = true
-	at := place{&source{name: name}, 1, 1, 1}
 	const hint = "cut it; many accounts belong into accounts.csv or accounts.jsonl"
-	r.faults.add(at, hint, "the file has more than %d MiB", limit>>20)
+	r.unreadable(name, hint, fmt.Sprintf("the file has more than %d MiB", limit>>20))
+}
+
+// unreadable reports a file of which nothing is read.
+func (r *catalogReader) unreadable(name, hint, fault string) {
+	r.unread = true
+	r.faults.add(place{&source{name: name}, 1, 1, 1}, hint, "%s", fault)
 }
 
 // catalogReader gathers a catalog. Accounts wait until all plans are known.
@@ -182,6 +187,7 @@ type catalogReader struct {
 	fsys       fs.FS                   // nil where there are no files beside the one that is read
 	matrices   map[string]*matrixTable // by name
 	outside    string                  // a table that is no part of fsys
+	beside     []string                // keys that may stand beside those of a price, for hints
 }
 
 // file reads one file if it is part of a catalog.
@@ -192,9 +198,16 @@ func (r *catalogReader) file(fsys fs.FS, name string, d fs.DirEntry) error {
 	if d.IsDir() || !yamlFile && !table || isCases(name) || r.faults.full() {
 		return nil
 	}
-	info, err := fs.Stat(fsys, name) // a link counts as what it points to
-	if err != nil || info.IsDir() {
+	real, info, err := inside(fsys, name) // a link counts as what it points to
+	switch {
+	case errors.Is(err, errOutside):
+		r.unreadable(name, outsideHint, "the file "+err.Error())
+		return nil
+	case err != nil || info.IsDir():
 		return err
+	case !info.Mode().IsRegular():
+		r.unreadable(name, "write a file, or give it another name", "it is no regular file")
+		return nil
 	}
 	r.c.Files = append(r.c.Files, name)
 	limit := int64(MaxFile)
@@ -205,7 +218,7 @@ func (r *catalogReader) file(fsys fs.FS, name string, d fs.DirEntry) error {
 		r.tooLarge(name, limit)
 		return nil
 	}
-	data, err := fs.ReadFile(fsys, name)
+	data, err := fs.ReadFile(fsys, real)
 	if err != nil {
 		return err
 	}

@@ -136,7 +136,10 @@ func (r *catalogReader) percentile(f *fields, m *engine.Meter) {
 	window := f.get("window")
 	if s, ok := f.scalar(window, "window"); ok {
 		d, fault := parseDuration(s)
-		if fault == "" && (d == 0 || d%engine.Second != 0) {
+		switch {
+		case fault == "" && d == 0:
+			fault = "is not above 0"
+		case fault == "" && d%engine.Second != 0:
 			fault = "is not a whole number of seconds"
 		}
 		if m.Window = d; fault != "" {

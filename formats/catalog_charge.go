@@ -10,6 +10,8 @@ import (
 // maxFreeEvents is more events than a period has.
 const maxFreeEvents = 1_000_000_000_000
 
+const boundsHint = "lower the one, raise the other, or leave one out"
+
 // charge reads the fields that belong to the price's model.
 func (r *catalogReader) charge(f *fields, p *engine.Price) {
 	switch p.Model {
@@ -23,7 +25,9 @@ func (r *catalogReader) charge(f *fields, p *engine.Price) {
 		if f.has("matrix") {
 			f.refuse("the matrix has a unit price and a line for each of its rows",
 				"a price with a matrix takes no %s", "unit", "per")
-			p.Matrix = r.matrix(f.get("matrix"))
+			if p.Matrix = r.matrix(f.get("matrix")); p.Matrix == nil {
+				p.Matrix = &engine.Matrix{} // at fault, but the price has one: overrides go by it
+			}
 			return
 		}
 		p.Unit, _ = f.amount(f.need("unit", `write the price of one: unit: "0.05"`), "price")
@@ -40,7 +44,7 @@ func (r *catalogReader) charge(f *fields, p *engine.Price) {
 			return
 		}
 		const example = `write size: 1000 and amount: "5.00"`
-		p.Size, _ = f.positive(f.need("size", example), "size")
+		p.Size, _ = f.size(f.need("size", example))
 		p.Amount, _ = f.amount(f.need("amount", example), "amount")
 	case engine.Percentage:
 		f.need("rate", `write the percent of each event's amount: rate: "1.5"`)
@@ -63,15 +67,16 @@ func (r *catalogReader) percentage(f *fields, p *engine.Price) {
 	p.MinEach = f.optional("min_per_event")
 	p.MaxEach = f.optional("max_per_event")
 	if p.MinEach != nil && p.MaxEach != nil && p.MinEach.Cmp(*p.MaxEach) > 0 {
-		r.faults.add(f.get("min_per_event").at, "", "min_per_event %s is above max_per_event %s",
-			p.MinEach, p.MaxEach)
+		r.faults.add(f.get("min_per_event").at, boundsHint,
+			"min_per_event %s is above max_per_event %s", p.MinEach, p.MaxEach)
 	}
 }
 
 // multiplier reads by what the amounts of events are multiplied.
 func (r *catalogReader) multiplier(f *fields, p *engine.Price) {
 	if n := f.get("multiplier"); n != nil {
-		p.Multiplier, _ = f.positive(n, "multiplier")
+		d, ok := f.positive(n, "multiplier")
+		p.Multiplier, _ = f.within(n, "multiplier", d, ok, "", mostFactor)
 	}
 }
 
@@ -137,7 +142,7 @@ func (r *catalogReader) tierPrice(t *fields, m engine.Model, tier *engine.Tier) 
 	takes := tierOf(m)
 	switch {
 	case m == engine.Package:
-		tier.Size, _ = t.positive(t.need("size", "write "+takes.example), "size")
+		tier.Size, _ = t.size(t.need("size", "write "+takes.example))
 		tier.Amount, _ = t.amount(t.need("amount", "write "+takes.example), "amount")
 		return
 	case takes.unit == "":
@@ -176,7 +181,8 @@ func (r *catalogReader) bounds(f *fields, p *engine.Price) {
 	r.commitment(f.get("commitment"), p)
 	p.Minimum, p.Maximum = f.optional("minimum"), f.optional("maximum")
 	if p.Minimum != nil && p.Maximum != nil && p.Minimum.Cmp(*p.Maximum) > 0 {
-		r.faults.add(f.get("minimum").at, "", "minimum %s is above maximum %s", p.Minimum, p.Maximum)
+		r.faults.add(f.get("minimum").at, boundsHint, "minimum %s is above maximum %s", p.Minimum,
+			p.Maximum)
 	}
 }
 
@@ -203,7 +209,8 @@ func (r *catalogReader) commitment(n *node, p *engine.Price) {
 	com := &engine.Commitment{Overage: decimal.FromInt(1)}
 	com.Amount, _ = c.amount(c.need("amount", `write commitment: {amount: "100"}`), "amount")
 	if v := c.get("overage"); v != nil {
-		com.Overage, _ = c.quantity(v, "overage")
+		d, ok := c.quantity(v, "overage")
+		com.Overage, _ = c.within(v, "overage", d, ok, "", mostFactor)
 	}
 	p.Commitment = com
 }

@@ -235,8 +235,8 @@ func (f *fields) decimal(n *node, what string) (decimal.Decimal, bool) {
 		return d, true
 	}
 	if errors.Is(err, decimal.ErrRange) {
-		f.faults.add(n.at, "", "%s %s has more than 20 digits before or 18 after the point",
-			what, clip(s))
+		f.faults.add(n.at, "write fewer digits",
+			"%s %s has more than 20 digits before or 18 after the point", what, clip(s))
 		return d, false
 	}
 	f.faults.add(n.at, decimalHint(s), "%s %q is not a decimal", what, clip(s))
@@ -283,7 +283,7 @@ func (f *fields) amount(n *node, what string) (decimal.Decimal, bool) {
 func (f *fields) quantity(n *node, what string) (decimal.Decimal, bool) {
 	d, ok := f.decimal(n, what)
 	if ok && d.Sign() < 0 {
-		f.faults.add(n.at, "", "%s %s is negative", what, n.text)
+		f.faults.add(n.at, numberHint(what), "%s %s is negative", what, n.text)
 		return d, false
 	}
 	return d, ok
@@ -293,10 +293,77 @@ func (f *fields) quantity(n *node, what string) (decimal.Decimal, bool) {
 func (f *fields) positive(n *node, what string) (decimal.Decimal, bool) {
 	d, ok := f.decimal(n, what)
 	if ok && d.Sign() <= 0 {
-		f.faults.add(n.at, "", "%s %s is not above 0", what, n.text)
+		f.faults.add(n.at, numberHint(what), "%s %s is not above 0", what, n.text)
 		return d, false
 	}
 	return d, ok
+}
+
+// The ends of the ranges of numbers that multiply and divide, so that a slip in them is found here
+// and not on invoices. 10^18 holds every unit of bytes and of time.
+const (
+	leastDivisor = "0.000000001"
+	mostDivisor  = "1000000000000000000"
+	mostFactor   = "1000000"
+)
+
+// within is the number if it is from low to high, "" for no end; what it is otherwise is a fault.
+func (f *fields) within(
+	n *node, what string, d decimal.Decimal, ok bool, low, high string,
+) (decimal.Decimal, bool) {
+	if !ok {
+		return d, false
+	}
+	if least, err := decimal.Parse(low); err == nil && d.Cmp(least) < 0 {
+		f.faults.add(n.at, "write "+low+" or more", "%s %s is too small", what, n.text)
+		return d, false
+	}
+	if most, err := decimal.Parse(high); err == nil && d.Cmp(most) > 0 {
+		f.faults.add(n.at, "write "+high+" or less", "%s %s is too large", what, n.text)
+		return d, false
+	}
+	return d, true
+}
+
+// divisor returns a number that a quantity is multiplied or divided by.
+func (f *fields) divisor(n *node, what string) (decimal.Decimal, bool) {
+	d, ok := f.positive(n, what)
+	return f.within(n, what, d, ok, leastDivisor, mostDivisor)
+}
+
+// size returns how much a package holds.
+func (f *fields) size(n *node) (decimal.Decimal, bool) {
+	d, ok := f.positive(n, "size")
+	return f.within(n, "size", d, ok, leastDivisor, "")
+}
+
+// numberHint says what to write for a number that is too low.
+func numberHint(what string) string {
+	switch what {
+	case "divide":
+		return "write divide: 1000 to price thousands"
+	case "multiply":
+		return "write multiply: 60, or leave it out"
+	case "size":
+		return "say how much a package holds: size: 1000"
+	case "multiplier":
+		return "write multiplier: 1.2, or leave it out for 1"
+	case "percent":
+		return "write percentages above 0: at: [80, 100]"
+	case "to":
+		return "say the step: to: 60 rounds to multiples of 60"
+	case "up_to":
+		return "a tier begins at 0 and reaches further: up_to: 1000"
+	case "amount":
+		return `write what is taken off: amount: "10.00"`
+	case "free":
+		return "write free: 100, or leave it out"
+	case "limit":
+		return "write limit: 1000; limit: 0 ends the budget"
+	case "overage":
+		return "write overage: 1, or leave it out for 1"
+	}
+	return "write a greater number"
 }
 
 // percent returns a number from 0 to 100.

@@ -128,7 +128,7 @@ func (r *catalogReader) overrideValue(f *fields, o *engine.Override) {
 	v.Amount, _ = f.amount(f.get("amount"), "amount")
 	v.Unit, _ = f.amount(f.get("unit"), "price")
 	if n := f.get("size"); n != nil {
-		v.Size, _ = f.positive(n, "size")
+		v.Size, _ = f.size(n)
 	}
 	if n := f.get("tiers"); n != nil {
 		r.tiers(f, n, v)

@@ -91,7 +91,7 @@ func (r *catalogReader) price(n *node, plan *engine.Plan, at *planPlaces) {
 	if p.Model != 0 {
 		what = "a price of model " + ModelWord(p.Model)
 	}
-	f = fieldsOf(r.faults, n, what, modelKeys(p.Model)...)
+	f = fieldsOf(r.faults, n, what, append(modelKeys(p.Model), r.beside...)...)
 	if key, ok := f.key(f.need("key", "name it; the name stands on invoices"), "price key"); ok {
 		p.Key = key
 		if first, twice := at.prices[key]; twice {
@@ -162,10 +162,10 @@ func (r *catalogReader) convert(f *fields, p *engine.Price) {
 	}
 	conv := &engine.Convert{Multiply: decimal.FromInt(1), Divide: decimal.FromInt(1)}
 	if v := c.get("divide"); v != nil {
-		conv.Divide, _ = c.positive(v, "divide")
+		conv.Divide, _ = c.divisor(v, "divide")
 	}
 	if v := c.get("multiply"); v != nil {
-		conv.Multiply, _ = c.positive(v, "multiply")
+		conv.Multiply, _ = c.divisor(v, "multiply")
 	}
 	if w, ok := c.word(c.get("round"), "round", convertRounds[1:]...); ok {
 		conv.Round = engine.ConvertRound(slices.Index(convertRounds[:], w))

@@ -66,18 +66,22 @@ func (r *catalogReader) matrixName(n *node) (name, fault, hint string) {
 
 // open reads the text of the file. src stays nil where it is no text.
 func (t *matrixTable) open(name string) (fault, hint string) {
-	info, err := fs.Stat(t.r.fsys, name)
+	file, info, err := inside(t.r.fsys, name)
 	switch {
+	case errors.Is(err, errOutside):
+		return err.Error(), outsideHint
 	case errors.Is(err, fs.ErrNotExist):
 		return "does not exist", "it would be " + name + " of the catalog"
 	case err != nil:
 		return "can't be read: " + err.Error(), ""
 	case info.IsDir():
 		return "is a directory", "name the file in it"
+	case !info.Mode().IsRegular():
+		return "is no regular file", "name a file"
 	case info.Size() > MaxFile:
 		return fmt.Sprintf("has more than %d MiB", MaxFile>>20), "split it by match into two prices"
 	}
-	data, err := fs.ReadFile(t.r.fsys, name)
+	data, err := fs.ReadFile(t.r.fsys, file)
 	if err != nil {
 		return "can't be read: " + err.Error(), ""
 	}
@@ -153,7 +157,8 @@ func (t *matrixTable) header() bool {
 			t.r.faults.add(t.place(i), hint, "dimension %q is not a key", clip(name))
 			return false
 		case slices.ContainsFunc(t.dims, func(d written) bool { return d.text == name }):
-			t.r.faults.add(t.place(i), "", "column %q is given twice", name)
+			t.r.faults.add(t.place(i), "give each dimension one column", "column %q is given twice",
+				name)
 			return false
 		}
 		t.dims = append(t.dims, written{name, t.place(i)})

@@ -3,6 +3,7 @@ package formats
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 
@@ -36,8 +37,9 @@ func ReadPriceFile(fsys fs.FS, name string, data []byte) (*PriceFile, error) {
 	if doc == nil {
 		return nil, r.faults.err()
 	}
-	own, price := splitPrice(r.faults, doc)
-	f := fieldsOf(r.faults, own, "a price file", priceFileKeys...)
+	r.beside = priceFileKeys
+	own, price := splitPrice(doc)
+	f := fieldsOf(r.faults, own, "a price file", append(modelKeysOf(doc), priceFileKeys...)...)
 	out := &PriceFile{Currency: "USD", Digits: 2}
 	out.currency(f)
 	if word, ok := f.word(f.get("rounding"), "rounding", "half_away", "half_even"); ok &&
@@ -108,7 +110,7 @@ func (r *catalogReader) single(name string, data []byte) *node {
 
 // splitPrice cuts a price file into its own keys and the price. A key that is neither goes to those
 // that it is nearer to, so that the hint is of use.
-func splitPrice(faults *faultList, doc *node) (own, price *node) {
+func splitPrice(doc *node) (own, price *node) {
 	own, price = &node{kind: mapNode, at: doc.at}, &node{kind: mapNode, at: doc.at}
 	known := modelKeys(0)
 	for i, key := range doc.keys {
@@ -131,6 +133,17 @@ func splitPrice(faults *faultList, doc *node) (own, price *node) {
 		add("meter", "usage")
 	}
 	return own, price
+}
+
+// modelKeysOf returns the keys that a price takes by the model that it says.
+func modelKeysOf(price *node) []string {
+	word := price.child("model")
+	for _, known := range models {
+		if word != nil && word.text == known.word {
+			return modelKeys(known.model)
+		}
+	}
+	return modelKeys(0)
 }
 
 // currency reads the currency, and how many digits its minor unit has.
@@ -189,27 +202,37 @@ func evalMeter(f *fields, p *engine.Price) *engine.Meter {
 	return m
 }
 
+// GroupError is a group that a price can't be asked for: what is wrong, and the way out.
+type GroupError struct{ Message, Hint string }
+
+// Error returns the message.
+func (e *GroupError) Error() string { return e.Message }
+
 // UseOf returns the use of one quantity in a group, for a price file whose price has a meter. It
-// fails where the group names what the price does not keep apart, or lacks what it does.
+// fails with a GroupError where the group names what the price does not keep apart, or lacks what
+// it does.
 func (p *PriceFile) UseOf(q decimal.Decimal, group map[string]string) (engine.Use, error) {
 	u := engine.Use{Seq: 1, Meter: p.Meter, Value: q}
-	for _, d := range p.Meter.GroupBy {
-		v, ok := group[d.Name]
-		if !ok {
-			return u, fmt.Errorf("the price goes by %s, so the quantity needs its value", d.Name)
-		}
-		u.Group = append(u.Group, engine.GroupValue{Dim: d.Name, Value: v})
+	dims := dimensionNames(p.Meter)
+	if len(dims) == 0 && len(group) > 0 {
+		return u, &GroupError{"the price goes by no dimension", "leave --group out"}
 	}
-	if len(group) > len(u.Group) {
-		return u, fmt.Errorf("the price goes by %s and by nothing else",
-			orNothing(dimensionNames(p.Meter)))
+	for _, name := range slices.Sorted(maps.Keys(group)) {
+		if !contains(dims, name) {
+			return u, &GroupError{
+				fmt.Sprintf("%q is no dimension of the price", clip(name)), known(name, dims),
+			}
+		}
+	}
+	for _, dim := range dims {
+		v, ok := group[dim]
+		if !ok {
+			return u, &GroupError{
+				"the price goes by " + dim + ", so the quantity needs its value",
+				"say it by --group " + dim + "=value",
+			}
+		}
+		u.Group = append(u.Group, engine.GroupValue{Dim: dim, Value: v})
 	}
 	return u, nil
-}
-
-func orNothing(words []string) string {
-	if len(words) == 0 {
-		return "no dimension"
-	}
-	return strings.Join(words, ", ")
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"time"
@@ -28,11 +29,17 @@ func newCatalogCheck(s *session) *cobra.Command {
 	return &cobra.Command{
 		Use:   "check [DIR]",
 		Short: "Read the catalog and report every mistake with its place",
-		Args:  usageArgs(cobra.MaximumNArgs(1)),
+		Long: `Read the catalog and report every mistake with its place. What is no mistake but may be one
+is a note on standard error: tax codes that only prices or only accounts name, and budgets of
+accounts that the catalog does not have.`,
+		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			c, dir, err := s.readCatalog(args)
 			if err != nil {
 				return err
+			}
+			for _, note := range c.Notes() {
+				s.say("note: %s", path.Join(filepath.ToSlash(dir), note))
 			}
 			return s.lines(fmt.Sprintf("%s: %d meters, %d plan versions, %d accounts; no mistakes",
 				dir, len(c.Meters), len(c.Plans), len(c.Accounts)))

@@ -89,7 +89,9 @@ func (s *session) grantCredit(f *grantFlags) error {
 	}
 	if f.expires != "" {
 		if c.Expires, err = parseInstant("--expires", f.expires); err != nil {
-			return err
+			return &exitError{
+				code: exitUsage, text: err.Error(), hint: "write a day to come: --expires 2027-01-01",
+			}
 		}
 	}
 	if err := s.load(); err != nil {
@@ -141,8 +143,12 @@ func (f *grantFlags) check(
 	c.Amount, err = decimal.ParseAmount(f.amount, digits)
 	switch {
 	case errors.Is(err, decimal.ErrRange):
-		return false, usageError(fmt.Sprintf("--amount %s: %s has %d digits behind the point", f.amount,
-			c.Currency, digits))
+		return false, &exitError{
+			code: exitUsage,
+			text: fmt.Sprintf("--amount %s: %s has %d digits behind the point", f.amount, c.Currency,
+				digits),
+			hint: "round it to " + counted(uint64(digits), "digit") + ", as amounts on invoices are",
+		}
 	case err != nil:
 		return false, usageError(fmt.Sprintf("--amount %q is no amount such as 25.00", f.amount))
 	}

@@ -88,6 +88,9 @@ func (s *session) priceEval(f *priceFlags) error {
 		return err
 	}
 	e := newEvaluation(price, uses)
+	if note := e.uncoveredNote(f.quantity != ""); note != "" {
+		s.say("note: %s", note)
+	}
 	if f.output == "json" {
 		return s.priceJSON(e)
 	}
@@ -159,9 +162,12 @@ func (s *session) priceUses(price *formats.PriceFile, f *priceFlags) ([]engine.U
 	}
 	use, err := price.UseOf(q, values)
 	if err != nil {
-		return nil, &exitError{
-			code: exitUsage, text: err.Error(), hint: "say it by --group dim=value, once for each",
+		hint := ""
+		var bad *formats.GroupError
+		if errors.As(err, &bad) {
+			hint = bad.Hint
 		}
+		return nil, &exitError{code: exitUsage, text: err.Error(), hint: hint, err: err}
 	}
 	return []engine.Use{use}, nil
 }
@@ -172,12 +178,17 @@ type evaluation struct {
 	uses  []engine.Use // in order of time
 	lines []engine.Line
 	split bool // the price has a line for each value of dimensions
+
+	uncovered int // uses that no row of match or matrix covers
 }
 
 func newEvaluation(price *formats.PriceFile, uses []engine.Use) *evaluation {
 	e := &evaluation{price: price, uses: uses}
 	for i := range e.uses {
 		e.uses[i].Each = price.Price.Model == engine.Percentage
+		if !covered(&price.Price, e.uses[i].Group) {
+			e.uncovered++
+		}
 	}
 	slices.SortStableFunc(e.uses, func(a, b engine.Use) int {
 		return cmp.Or(cmp.Compare(a.Time, b.Time), a.Value.Cmp(b.Value))
@@ -207,7 +218,27 @@ func (e *evaluation) usesOf(l *engine.Line) []engine.Use {
 	return out
 }
 
-// covered reports whether the price's match lets a group pass.
+// uncoveredNote says how much of what was used the price does not cover; "" for nothing.
+func (e *evaluation) uncoveredNote(quantity bool) string {
+	switch {
+	case e.uncovered == 0:
+		return ""
+	case quantity:
+		return "the quantity is not covered: the price has other values"
+	case e.uncovered == 1:
+		return fmt.Sprintf("1 of %s is not covered", counted(uint64(len(e.uses)), "event"))
+	}
+	return fmt.Sprintf("%s of %s are not covered", grouped(uint64(e.uncovered)),
+		counted(uint64(len(e.uses)), "event"))
+}
+
+// idle reports whether the price covers nothing of what was used, and so bills nothing.
+func (e *evaluation) idle() bool {
+	sum := e.sum()
+	return len(e.lines) == 0 || e.uncovered == len(e.uses) && len(e.uses) > 0 && sum.Exact.IsZero()
+}
+
+// covered reports whether the price's match and matrix let a group pass.
 func covered(p *engine.Price, group []engine.GroupValue) bool {
 	for i := range p.Match {
 		m := &p.Match[i]
@@ -217,7 +248,14 @@ func covered(p *engine.Price, group []engine.GroupValue) bool {
 			return false
 		}
 	}
-	return true
+	return p.Matrix == nil || slices.ContainsFunc(p.Matrix.Rows, func(row engine.MatrixRow) bool {
+		for i, dim := range p.Matrix.Dims {
+			if !slices.Contains(group, engine.GroupValue{Dim: dim, Value: row.Values[i]}) {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // step is one step from what was used to the amount.

@@ -17,6 +17,9 @@ type priceReport struct {
 	Currency string `json:"currency"`
 	Digits   int    `json:"digits"`
 	Rounding string `json:"rounding"`
+
+	Uncovered int `json:"uncovered,omitempty"` // events, or 1 for a quantity
+
 	priceLine
 	Lines []priceLine `json:"lines,omitempty"`
 }
@@ -61,7 +64,7 @@ func (s *session) priceJSON(e *evaluation) error {
 	p := &e.price.Price
 	out := priceReport{
 		Schema: "billctl.price_eval.v1", Model: formats.ModelWord(p.Model), Currency: e.price.Currency,
-		Digits: e.price.Digits, Rounding: roundingWord(e.price.Rounding),
+		Digits: e.price.Digits, Rounding: roundingWord(e.price.Rounding), Uncovered: e.uncovered,
 	}
 	if !e.split {
 		out.priceLine = e.report(&e.lines[0])
@@ -182,7 +185,7 @@ func (s *session) priceTable(e *evaluation) error {
 	if err := s.lines(title + ": " + formats.ModelWord(p.Model)); err != nil {
 		return err
 	}
-	if len(e.lines) == 0 {
+	if e.idle() {
 		return s.lines("", "nothing to bill: no usage has the values that the price covers")
 	}
 	for i := range e.lines {

@@ -37,7 +37,10 @@ func outputFlag(c *cobra.Command, output *string) {
 }
 
 func badOutput(form string) error {
-	return usageError(fmt.Sprintf("-o %s is none of: table, json", form))
+	return &exitError{
+		code: exitUsage, text: fmt.Sprintf("-o %s is none of: table, json", form),
+		hint: "leave it out for a table, or write -o json",
+	}
 }
 
 // ask answers a question: by the process that runs on the state directory, else from the directory

@@ -6,15 +6,18 @@ import (
 	"slices"
 )
 
-// Amount is money: a whole number of minor units of a currency, such as cents. The currency and
-// its number of minor digits are not part of it. It is stored as a two's complement 256-bit
-// integer, so it may be compared with ==, and its zero value is 0.
+// Amount is money: a whole number of minor units of a currency, such as cents. The currency and its
+// number of minor digits are not part of it. It is stored as a two's complement 256-bit integer, so
+// it may be compared with ==, and its zero value is 0.
 //
-// No bill of fewer than 2^63 events can overflow it, in a currency of up to 17 minor digits (no
-// currency in use has more than 4). The quantities of such a bill sum to less than 2^63 * 10^20,
-// a price is below 10^20, and a minor unit is no less than 10^-17, which makes less than
-// 2^63 * 10^57 < 2^253 minor units; 2^255 is the limit. An operation that would exceed it
-// nevertheless panics.
+// No bill can overflow it, whatever its events and prices are. Rat.Round, which alone turns a price
+// into money, gives no more than 10^66 < 2^220 minor units, so the difference of two rounded
+// amounts is below 2^221, and with a tax of up to 100 % below 2^222. It takes more than 2^32 lines
+// of the greatest amounts to reach the limit of 2^255. An operation that would exceed it panics.
+//
+// 10^66 is beyond what plain prices give: 2^63 events of less than 10^20 each, at a price below
+// 10^20 and with 4 minor digits, which no currency in use exceeds, are less than 10^63 minor units.
+// It is reached where numbers at the ends of their ranges are multiplied several times over.
 type Amount struct{ v u256 }
 
 const (

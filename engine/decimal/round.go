@@ -27,27 +27,29 @@ const (
 // many minor digits, 0 to 18. A value that is not half way goes to the nearest; mode decides the
 // others. It is the only function of the package that turns a value into money.
 //
-// It panics if the result does not fit an Amount. The price of a quantity always fits: see Amount.
+// The magnitude of the result is at most 10^66: beyond it the result is 10^66 minor units, with the
+// sign of r. So no sum of results overflows, whatever r is: see Amount.
 func (r Rat) Round(digits int, mode Rounding) Amount {
 	checkDigits(digits)
 	q, p, ok := r.split(digits)
 	if !ok {
 		var b *big.Int
 		b, p = r.splitBig(digits)
-		if q, ok = wideOf(b); !ok {
-			panic(overflow)
-		}
+		q, ok = wideOf(b)
 	}
-	var carry uint64
+	most, _ := u256{w0: 1}.timesPow10(roundDigits)
+	if !ok || q.cmp(most) >= 0 {
+		q, p = most, none
+	}
 	if p == above || p == half && (mode == HalfAway || q.w0&1 != 0) {
-		q, carry = q.add(u256{w0: 1})
+		q, _ = q.add(u256{w0: 1})
 	}
-	a, ok := amountOf(r.Sign() < 0, q)
-	if !ok || carry != 0 {
-		panic(overflow)
-	}
+	a, _ := amountOf(r.Sign() < 0, q)
 	return a
 }
+
+// roundDigits is how many zeros the greatest result of Round has.
+const roundDigits = 66
 
 // Floor returns the greatest integer that is not above r.
 func (r Rat) Floor() Rat {

@@ -2,12 +2,14 @@ package live
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 
 	"billctl/engine"
 	"billctl/engine/decimal"
 	"billctl/fixtures"
+	"billctl/internal/store"
 )
 
 // simCase returns the case of a world, of either ruleset. The oracle says whether it is billed
@@ -36,7 +38,7 @@ func (m *machine) correct() error {
 	var bodies []engine.Body
 	var names []string
 	if m.rng.IntN(3) == 0 {
-		bodies = append(bodies, m.grant(len(m.puts)))
+		bodies = append(bodies, m.grant(m.puts))
 	}
 	for range 4 + m.rng.IntN(6) {
 		v := versions[max(0, len(versions)-1-m.rng.IntN(30))]
@@ -46,7 +48,7 @@ func (m *machine) correct() error {
 			continue
 		}
 		body := &engine.Void{Of: v.of, Row: v.row, Actor: "test"}
-		body.Reason = fmt.Sprintf("%d of %d", len(bodies), len(m.puts))
+		body.Reason = fmt.Sprintf("%d of %d", len(bodies), m.puts)
 		if m.rng.IntN(2) == 0 {
 			amend := m.amended(v.event)
 			body.Amend = amend.Batch(m.clock.wall)
@@ -58,13 +60,13 @@ func (m *machine) correct() error {
 	if len(bodies) == 0 {
 		return nil
 	}
-	m.puts = append(m.puts, false)
-	if _, _, err := m.dir.PutControl(EncodeControl(bodies...)); err != nil {
+	m.puts++
+	file, _, err := m.dir.PutControl(EncodeControl(bodies...))
+	if err != nil {
 		return err
 	}
-	m.puts[len(m.puts)-1] = true // from now on it must come to the journal
-	for _, name := range names {
-		m.promised[name] = true
+	for _, name := range names { // from now on they must come to the journal
+		m.promised[name] = file
 	}
 	m.note("put %d corrections", len(names))
 	if m.rng.IntN(2) == 0 {
@@ -77,6 +79,26 @@ func (m *machine) correct() error {
 func (m *machine) unlikely(v version) (bool, error) {
 	_, rejected, err := m.r.st.Outbox.RejectionOf(v.of)
 	return rejected || m.corrected[v.of], err
+}
+
+// refuse lets a control file go that was refused: the clock was set, and its credit has expired.
+func (m *machine) refuse(file, _ string) {
+	maps.DeleteFunc(m.promised, func(_, of string) bool { return of == file })
+}
+
+// kept checks that every correction came to the journal whose file was put, or that the file waits:
+// a process may end before it looks for more.
+func (m *machine) kept(dir *store.Dir, done map[string]bool) error {
+	waiting, err := dir.Controls()
+	if err != nil {
+		return err
+	}
+	for _, reason := range slices.Sorted(maps.Keys(m.promised)) {
+		if !done[reason] && !slices.Contains(waiting, m.promised[reason]) {
+			return fmt.Errorf("correction %s was put and did not come", reason)
+		}
+	}
+	return nil
 }
 
 func (m *machine) grant(n int) *engine.Credit {

@@ -157,9 +157,9 @@ type machine struct {
 	seen    []sighting
 
 	amends    map[string]*fixtures.Event // new versions, by the reason of their corrections
-	puts      []bool                     // control files with corrections: whether they are durable
+	puts      int                        // control files with corrections
 	corrected map[engine.Seq]bool        // versions that corrections were put for
-	promised  map[string]bool            // corrections of these, by their reasons
+	promised  map[string]string          // by the reason of a correction: the file it was put with
 
 	final *finalState
 }
@@ -179,7 +179,7 @@ func newMachine(seed uint64, calm bool) (*machine, error) {
 		w: w, calm: calm, rng: rand.New(rand.NewPCG(seed, 0x51a)), fs: fixtures.NewSimFS(),
 		clock: &simClock{wall: w.c.Start},
 	}
-	m.amends, m.promised = map[string]*fixtures.Event{}, map[string]bool{}
+	m.amends, m.promised = map[string]*fixtures.Event{}, map[string]string{}
 	m.corrected = map[engine.Seq]bool{}
 	m.options = store.Options{Floor: -1, Segment: []int64{2000, 9000, 0}[m.rng.IntN(3)]}
 	m.genesis.Genesis = engine.Genesis{Journal: [16]byte{1}, HashKey: [16]byte{2}, Format: 1}
@@ -330,6 +330,7 @@ func (m *machine) runOptions(st *State) Options {
 		KeepJournal:     m.rng.IntN(4) == 0,
 		UntilEOF:        m.w.mode == simFinite && m.up,
 		Say:             func(s string) { m.note("says: %s", s) },
+		Refused:         m.refuse,
 		ClockOK:         m.calm || m.ending || m.rng.IntN(2) == 0,
 	}
 	if m.w.mode == simFinite && m.up {
