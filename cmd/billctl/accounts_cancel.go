@@ -25,8 +25,9 @@ func newAccountsCancel(s *session) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "cancel ACCOUNT [SUBSCRIPTION] (--now | --at-period-end | --at TIME) --reason TEXT",
 		Short: "End a subscription",
-		Long: `Sets the end of a subscription. Usage up to the end is billed with the last period; what
-was billed in advance for later is not given back: grant a credit for it.
+		Long: `Sets the end of a subscription. Usage up to the end is billed with the last period. A flat
+amount in advance with prorate follows the new end by itself: the invoice of the period that was
+paid for has an adjustment. One without prorate stays as it is.
 
 Events may have been accepted for what is up to five minutes ahead (or the setting max_future, if
 that is longer), and what may have been accepted stays billed. So --now ends the subscription at the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 
 	"billctl/internal/api"
@@ -76,6 +77,33 @@ func (s *session) handOver(payload []byte) ([]live.Judged, error) {
 	return s.awaitApplied(name)
 }
 
+// notApplied says what is with a control file that was not applied in time: it waits, or the
+// process that took it up refused it and has ended since.
+func (s *session) notApplied(name string) error {
+	fsys, err := store.OS(s.stateDir)
+	if err != nil {
+		return s.inState(err)
+	}
+	dir, err := store.OpenReadOnly(fsys)
+	if err != nil {
+		return s.inState(err)
+	}
+	waiting, err := dir.Controls()
+	if err = errors.Join(err, dir.Close()); err != nil {
+		return s.inState(err)
+	}
+	if slices.Contains(waiting, name) {
+		return &exitError{
+			code: exitFailed, text: "the running process has not taken up control file " + name[:12],
+			hint: "it will when it can; look at billctl query status",
+		}
+	}
+	return &exitError{
+		code: exitFailed, text: "another process refused control file " + name[:12] + " and has ended",
+		hint: "nothing of it was applied; that process said why, and so does this command once more",
+	}
+}
+
 // patience is how long a command waits for the running process to take a control file up.
 const patience = 10 * time.Second
 
@@ -97,10 +125,7 @@ func (s *session) awaitApplied(name string) ([]live.Judged, error) {
 		case a.State == "refused":
 			return nil, refusal(a.Reason)
 		case time.Now().After(until):
-			return nil, &exitError{
-				code: exitFailed, text: "the running process has not taken up control file " + name[:12],
-				hint: "it will when it can; look at billctl query status",
-			}
+			return nil, s.notApplied(name)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}

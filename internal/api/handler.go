@@ -369,7 +369,11 @@ func (h *handler) control(r *http.Request, v *engine.View, p Position) (any, err
 		out.State, out.Reason = "refused", why
 	} else if h.desk.Applied(v, name, file) {
 		out.State = "applied"
-		for _, j := range h.desk.Rejected(name) {
+		rejected, err := h.desk.Rejected(r.Context(), name, file)
+		if err != nil {
+			return nil, err
+		}
+		for _, j := range rejected {
 			out.Rejected = append(out.Rejected, RejectedVoid{j.Index, uint64(j.Seq), j.Reason.String()})
 		}
 	}

@@ -78,6 +78,7 @@ type controls struct {
 	doing string              // the file that is being applied; what is told of it is not complete
 	told  map[string][]Judged // the corrections of a file that were rejected
 	order []string            // of told
+	here  map[string]bool     // the files that this run applied
 }
 
 // keptJudgements is for how many files a run remembers which corrections were rejected: whoever put
@@ -89,6 +90,13 @@ func (r *Run) Rejected(name string) []Judged {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.controls.told[name]
+}
+
+// judged returns what Rejected does, and whether this run applied the file: another may have.
+func (r *Run) judged(name string) (list []Judged, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.controls.told[name], r.controls.here[name]
 }
 
 // applying reports whether a control file is being applied.
@@ -266,6 +274,12 @@ func (r *Run) tellJudged(name string, bodies []engine.Body, seqs []engine.Seq) {
 		}
 		index++
 	}
+	r.mu.Lock()
+	if r.controls.here == nil {
+		r.controls.here = map[string]bool{}
+	}
+	r.controls.here[name] = true
+	r.mu.Unlock()
 	if len(list) == 0 {
 		return
 	}
@@ -278,6 +292,7 @@ func (r *Run) tellJudged(name string, bodies []engine.Body, seqs []engine.Seq) {
 	r.controls.told[name] = list
 	if r.controls.order = append(r.controls.order, name); len(r.controls.order) > keptJudgements {
 		delete(r.controls.told, r.controls.order[0])
+		delete(r.controls.here, r.controls.order[0])
 		r.controls.order = r.controls.order[1:]
 	}
 	r.mu.Unlock()

@@ -3,6 +3,7 @@ package live
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -279,6 +280,13 @@ func TestCorrectionsTold(t *testing.T) {
 	}
 	want := []Judged{
 		{1, 0, engine.ReasonConflict}, {3, 0, engine.ReasonVoided}, {4, 0, engine.ReasonUnknownEvent},
+	}
+	// Whoever asks when that process has ended reads it in the journal.
+	desk, _ = readDesk(t, fs)
+	file := engine.Digest(sha256.Sum256(EncodeControl(list...)))
+	told, err := desk.Rejected(t.Context(), name, file)
+	if err != nil || fmt.Sprint(told) != fmt.Sprint(got) || len(got) == 0 {
+		t.Errorf("the journal says %v, the process said %v: %v", told, got, err)
 	}
 	for i := range got {
 		if i > 0 && got[i].Seq <= got[i-1].Seq || got[i].Seq == 0 {

@@ -96,12 +96,66 @@ func (d *Desk) Applied(v *engine.View, name string, file engine.Digest) bool {
 	return v.Applied(file) && (d.run == nil || !d.run.applying(name))
 }
 
-// Rejected returns the corrections of a control file that the running process rejected.
-func (d *Desk) Rejected(name string) []Judged {
-	if d.run == nil {
-		return nil
+// Rejected returns the corrections of an applied control file that were rejected, by Index: as the
+// running process told them, or by the journal where another one applied the file.
+func (d *Desk) Rejected(ctx context.Context, name string, file engine.Digest) ([]Judged, error) {
+	if d.run != nil {
+		if list, known := d.run.judged(name); known {
+			return list, nil
+		}
+		if err := d.run.settle(ctx); err != nil {
+			return nil, err
+		}
 	}
-	return d.run.Rejected(name)
+	seqs, err := d.correctionsOf(ctx, file)
+	if err != nil {
+		return nil, err
+	}
+	reasons := d.reasons()
+	defer reasons.r.Close() // read only
+	var out []Judged
+	for i, seq := range seqs {
+		reason, err := reasons.of(seq)
+		if err != nil {
+			return nil, err
+		}
+		if reason != engine.Accepted {
+			out = append(out, Judged{i, seq, reason})
+		}
+	}
+	return out, nil
+}
+
+// correctionsOf returns where the corrections of a control file stand in the journal: between the
+// change that ends it, which names it, and the one that ends the file before.
+func (d *Desk) correctionsOf(ctx context.Context, file engine.Digest) ([]engine.Seq, error) {
+	segments, err := d.st.Dir.Segments()
+	if err != nil || len(segments) == 0 {
+		return nil, err
+	}
+	r := journalOf(d.st.Dir).Read(segments[0].First)
+	defer r.Close() // read only
+	r.wants = func(frame *store.Frame) bool { return frame.Count == 1 }
+	var seqs []engine.Seq
+	for ctx.Err() == nil {
+		e, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		switch b := e.Body.(type) {
+		case *engine.Void:
+			seqs = append(seqs, e.Seq)
+		case *engine.Change:
+			if b.File == file {
+				return seqs, nil
+			}
+			seqs = nil
+		}
+	}
+	return nil, ctx.Err()
 }
 
 // Document is an issued document.
