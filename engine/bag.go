@@ -156,6 +156,7 @@ func (e *Engine) subtract(index int32, m *bound, row int, t Micros) {
 	s := e.series.mut(index)
 	v, _ := m.value(row) // it holds the row, so there is one
 	s.tally.sub(m.meter.Aggregate, v)
+	e.takeBackDay(s, m.meter, e.localDayOf(e.zoneOf(s.period), t), v)
 	left := uint64(0) // rows that are equal to it
 	if s.keep != keepNothing {
 		x := m.sample(s.keep, row, t, e.periods.at(s.period).full, v)

@@ -270,9 +270,32 @@ func (s *state) appendPeriod(b []byte, index int32) []byte {
 	b = appendUint(appendInt(b, int64(p.closedAt)), p.rows)
 	b = appendBool(b, p.dirty)
 	b = appendList(b, p.booked, appendBooked)
-	return appendList(b, s.folds(index, s.terms[p.terms], nil), func(b []byte, u *Usage) []byte {
-		return appendList(appendTally(b, u), u.Fold.Samples, appendSample)
+	var list []placedFold
+	for i := p.first; i >= 0; i = s.series.at(i).next {
+		if s.series.at(i).Rows > 0 {
+			list = append(list, placedFold{series: i})
+		}
+	}
+	for i, u := range s.unsortedFolds(index, s.terms[p.terms], nil, s.foldOf) {
+		list[i].Usage = u
+	}
+	slices.SortFunc(list, func(a, b placedFold) int { return compareUsage(a.Usage, b.Usage) })
+	return appendList(b, list, func(b []byte, f *placedFold) []byte {
+		b = appendList(appendTally(b, &f.Usage), f.Fold.Samples, appendSample)
+		r, before := s.series.at(f.series), Day(0)
+		how := r.keep.daysAdd(f.Meter.Aggregate)
+		return appendList(b, r.daysOf(f.Meter), func(b []byte, d *dayTally) []byte {
+			b = appendDay(b, how, before, d)
+			before = d.day
+			return b
+		})
 	})
+}
+
+// placedFold is a fold with the place of its series.
+type placedFold struct {
+	Usage
+	series int32
 }
 
 func appendBooked(b []byte, o *booked) []byte {
@@ -373,7 +396,7 @@ func (e *Engine) restorePeriod(r *reader, index int32) {
 	m := e.periods.mut(p)
 	m.terms = e.bindTo(index, plan)
 	m.closedAt, m.rows, m.dirty, m.booked = closedAt, rows, dirty, lines
-	for range r.count(27) {
+	for range r.count(28) {
 		e.restoreSeries(r, p)
 	}
 }
@@ -385,13 +408,23 @@ func (e *Engine) restoreSeries(r *reader, p int32) {
 	if r.err != nil {
 		return
 	}
+	keep := e.meters[meter].keeps(e.keepsEach(p, meter))
+	how, before := keep.daysAdd(e.meters[meter].Aggregate), int64(0)
+	days := readList(r, 2, func(r *reader) dayTally {
+		d := readDay(r, how, before)
+		before = int64(d.day)
+		return d
+	})
+	if r.err != nil {
+		return
+	}
 	i := e.seriesOf(p, meter, group)
 	s := e.series.mut(i)
 	if s.Rows > 0 || s.keep == keepNothing && len(samples) > 0 {
 		r.fail("samples")
 		return
 	}
-	s.tally = t
+	s.tally, s.days = t, packDays(how, days)
 	for _, x := range samples {
 		e.remember(i, e.meters[meter], x)
 	}

@@ -33,15 +33,27 @@ type periodDraft struct {
 // draftPeriod drafts the period that begins at start. Adjustments stand on the invoice of the first
 // open period. soFar leaves out minimums and everything about flat amounts in advance.
 func (s *state) draftPeriod(b *sub, start Micros, credits []credit, soFar bool) periodDraft {
+	t := s.termsFor(b, start)
+	usage := s.usage(b, t, start)
+	if soFar {
+		return s.draftUsage(b, start, credits, usage, s.watermark)
+	}
+	return s.draftUsage(b, start, credits, usage, Future)
+}
+
+// draftUsage drafts a period with usage of it. Until is the instant up to which it is drafted so far;
+// Future: as its close would.
+func (s *state) draftUsage(
+	b *sub, start Micros, credits []credit, usage []Usage, until Micros,
+) periodDraft {
+	soFar := until != Future
 	start, end, _, _ := s.around(b, start)
 	t := s.termsFor(b, start)
 	inv := s.newInvoice(PeriodInvoice, b, t, start, end)
 	p := s.retained(b, start)
 	in := s.lineInput(b, t)
-	if in.SoFar = soFar; soFar {
-		in.Until = s.watermark
-	}
-	in.Usage = s.usage(b, t, start)
+	in.SoFar, in.Until = soFar, until
+	in.Usage = usage
 	in.Period = s.span(b, t, start)
 	d := periodDraft{own: rateLines(in)}
 	inv.Lines = d.own
@@ -239,11 +251,28 @@ func (s *state) usage(b *sub, t *terms, start Micros) []Usage {
 	if t.levels {
 		levels = s.levelsInto(b, t, start)
 	}
-	return s.folds(p, t, levels)
+	return s.foldsBy(p, t, levels, s.foldOf)
 }
 
-// folds returns the folds of a period, none for -1, with the levels that it begins with.
-func (s *state) folds(p int32, t *terms, levels []level) []Usage {
+// foldOf returns the fold of a series.
+func (s *state) foldOf(i int32) Fold {
+	r := s.series.at(i)
+	return Fold{Rows: r.Rows, Value: r.Value, Samples: s.samples(r)}
+}
+
+// foldsBy returns the folds of a period, none for -1, with the levels that it begins with. Of which
+// rows a series consists, fold decides.
+func (s *state) foldsBy(p int32, t *terms, levels []level, fold func(series int32) Fold) []Usage {
+	out := s.unsortedFolds(p, t, levels, fold)
+	slices.SortFunc(out, compareUsage)
+	return out
+}
+
+// unsortedFolds returns the folds in the order of the period's list of series, without those that
+// have no rows, and then the levels that go on.
+func (s *state) unsortedFolds(
+	p int32, t *terms, levels []level, fold func(series int32) Fold,
+) []Usage {
 	if p < 0 && len(levels) == 0 {
 		return nil
 	}
@@ -271,8 +300,8 @@ func (s *state) folds(p int32, t *terms, levels []level) []Usage {
 		out = append(out, u)
 	}
 	for i := first; i >= 0; i = s.series.at(i).next {
-		if r := s.series.at(i); r.Rows > 0 { // all of its rows may have been taken back
-			f := Fold{Rows: r.Rows, Value: r.Value, Samples: s.samples(r)}
+		if f := fold(i); f.Rows > 0 { // all of its rows may have been taken back
+			r := s.series.at(i)
 			f.Carried = takeLevel(levels, r.meter, r.group)
 			add(r.meter, r.group, f)
 		}
@@ -283,7 +312,6 @@ func (s *state) folds(p int32, t *terms, levels []level) []Usage {
 			add(l.meter, l.group, Fold{Carried: c})
 		}
 	}
-	slices.SortFunc(out, compareUsage)
 	return out
 }
 

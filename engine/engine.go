@@ -12,7 +12,7 @@ const Ruleset = 2
 const Format = 1
 
 // StateFormat is the version of the canonical bytes of the state (AppendGlobals, EachAccount).
-const StateFormat = 2
+const StateFormat = 3
 
 // maxInvoices bounds the effects of one step of Apply.
 const maxInvoices = 1000

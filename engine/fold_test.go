@@ -450,7 +450,7 @@ func TestUsesFoldAndMerge(t *testing.T) {
 		c.Watch("acme")
 		c.count(r, randomRows(r, 1+r.IntN(200), 28), nil)
 		b := c.subs.at(0)
-		want := c.folds(b.newest, c.terms[c.periods.at(b.newest).terms], nil)
+		want := c.foldsBy(b.newest, c.terms[c.periods.at(b.newest).terms], nil, c.foldOf)
 		if got := UsageOf(c.fx.Uses); !reflect.DeepEqual(got, want) {
 			t.Fatalf("seed %d: uses fold to\n%v, want\n%v", seed, got, want)
 		}

@@ -23,6 +23,7 @@ type leg struct {
 	late       bool  // its period is closed for too long
 	auto       bool  // counts only the types that have the subscription's plan by default
 	period     int32 // -1 until the first row counts
+	zone       int32 // of the account
 	terms      int32
 	start, end Micros
 }
@@ -100,7 +101,9 @@ func (e *Engine) addLeg(r *route, index int32, t Micros) {
 	}
 	wide := *b
 	wide.From = from
-	l := leg{sub: index, auto: b.auto, period: -1, terms: -1}
+	l := leg{
+		sub: index, auto: b.auto, period: -1, terms: -1, zone: e.accounts.at(b.account).zone,
+	}
 	l.start, l.end, _, _ = e.around(&wide, t)
 	r.lo, r.hi = max(r.lo, l.start), min(r.hi, l.end)
 	l.late = b.corrected

@@ -24,8 +24,10 @@ type scratch struct {
 	dedupe   bool // of the batch's source
 	ids      []uint32
 	number   []byte
-	uses     []Use // of watched accounts
-	asOf     Seq   // rows are judged by the defaults before it; 0: by the present ones
+	uses     []Use      // of watched accounts
+	dayAt    []daySpan  // by zone
+	days     []dayTally // of one series
+	asOf     Seq        // rows are judged by the defaults before it; 0: by the present ones
 }
 
 const notMine Reason = 255
@@ -275,6 +277,7 @@ func (e *Engine) foldRow(first Seq, b *Batch, c *candidate) {
 
 func (e *Engine) foldLeg(first Seq, b *Batch, c *candidate, l int32) {
 	counted := false
+	day := e.localDayOf(e.legs[l].zone, b.Time[c.row])
 	for _, h := range e.hits[c.hits:c.hitsEnd] {
 		if h.leg != l {
 			continue
@@ -286,17 +289,20 @@ func (e *Engine) foldLeg(first Seq, b *Batch, c *candidate, l int32) {
 			p.rows++
 			p.dirty = p.dirty || p.closedAt != Past
 		}
-		e.foldHit(first, b, int(c.row), period, &e.bounds[h.bound])
+		e.foldHit(first, b, int(c.row), period, &e.bounds[h.bound], day)
 	}
 }
 
-// foldHit adds an accepted row to the fold of one meter and its group in a period.
-func (e *Engine) foldHit(first Seq, b *Batch, row int, period int32, m *bound) {
+// foldHit adds an accepted row, of a local day, to the fold of one meter and its group in a period.
+func (e *Engine) foldHit(
+	first Seq, b *Batch, row int, period int32, m *bound, day Day,
+) {
 	group := e.groupOf(m, row)
 	i := e.seriesOf(period, m.index, group)
 	s := e.series.mut(i)
 	v, _ := m.value(row)
 	s.add(m.meter.Aggregate, v)
+	e.countDay(s, m.meter, day, v)
 	if s.keep != keepNothing {
 		x := m.sample(s.keep, row, b.Time[row], e.periods.at(period).full, v)
 		e.remember(i, m.meter, x)

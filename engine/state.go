@@ -192,8 +192,11 @@ type series struct {
 	period, meter, group int32
 	next                 int32
 	tally
-	bag  int32 // head of the list of what it remembers; -1: none
-	keep keeping
+	bag   int32 // head of the list of what it remembers; -1: none
+	keep  keeping
+	day   Day    // of the row before
+	today tally  // of day
+	days  []byte // the other days, packed; replaced, never written to
 }
 
 // owner is one interval of a subject's ownership.
