@@ -44,7 +44,7 @@ func BenchmarkCapacityFolds(b *testing.B) {
 	for _, c := range []struct {
 		name    string
 		measure func(*testing.B)
-	}{{"level", measureLevels}, {"voided", measureVoided}, {"alert", measureAlerts}} {
+	}{{"day", measureDays}, {"level", measureLevels}, {"voided", measureVoided}, {"alert", measureAlerts}} {
 		b.Run(c.name, func(b *testing.B) {
 			for b.Loop() {
 				c.measure(b)
@@ -97,6 +97,36 @@ func measureSamples(b *testing.B, j *journal) {
 		j.mustApply(b, keptBatch([]string{"account"}, at, keptRows, 2))
 	}
 	j.fx = engine.Effects{}
+	reportKept(b, heap()-before, stateBytes(b, j)-record)
+	runtime.KeepAlive(j)
+}
+
+// measureDays lets each account use something on 21 days, once a day: what the days behind the first
+// take.
+func measureDays(b *testing.B) {
+	const days = 20
+	names := make([]string, capacityKept/days)
+	for i := range names {
+		names[i] = fmt.Sprintf("account-%d", i)
+	}
+	j := keptEngine(engine.Meter{Aggregate: engine.Total}, engine.Unit)
+	j.open(names)
+	day := func(n int) {
+		j.days = n
+		for at := 0; at < len(names); at += keptRows {
+			batch := keptBatch(names, n*len(names)+at, keptRows, 1)
+			for i := range batch.Time {
+				batch.Time[i] = capacityStart + engine.Micros(n)*engine.OneDay
+			}
+			j.mustApply(b, batch)
+		}
+		j.fx = engine.Effects{}
+	}
+	day(0)
+	before, record := heap(), stateBytes(b, j)
+	for n := range days {
+		day(n + 1)
+	}
 	reportKept(b, heap()-before, stateBytes(b, j)-record)
 	runtime.KeepAlive(j)
 }

@@ -36,13 +36,13 @@ func (freshKeys) Find(_, _ uint64) (engine.Key, bool)             { return engin
 type journal struct {
 	engine *engine.Engine
 	fx     engine.Effects
+	days   int // that have passed
 }
 
 func (j *journal) apply(body engine.Body) {
 	j.fx.Reset()
-	j.engine.Apply(&engine.Entry{
-		Seq: j.engine.Seq() + 1, At: capacityStart + engine.OneDay, Body: body,
-	}, &j.fx)
+	at := capacityStart + engine.Micros(j.days+1)*engine.OneDay
+	j.engine.Apply(&engine.Entry{Seq: j.engine.Seq() + 1, At: at, Body: body}, &j.fx)
 }
 
 // heap returns the bytes in use, garbage excluded.

@@ -144,6 +144,14 @@ func TestMatcher(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 10))
 		c := newCounting(everyMeter(seed%2 == 0))
 		c.Watch("acme")
+		for i := range c.terms[0].prices {
+			switch p := &c.terms[0].prices[i]; p.Key {
+			case "sum@", "level@", "rated@":
+				p.Per = []string{"k"}
+			case "avg@", "tags@":
+				p.Match = []Match{{Dim: "k", Values: []string{"a", "c"}}}
+			}
+		}
 		rows := randomRows(r, 100, 60)
 		b, first := batchOfRows(rows, int(c.Seq())), c.Seq()+1
 		c.put(200*OneDay, b)
@@ -186,8 +194,8 @@ func usedBy(uses []Use, m *Matcher, seq Seq, l *Line, v decimal.Decimal, text st
 		if u.Meter.Aggregate == Count {
 			u.Value = decimal.FromInt(1)
 		}
-		usage := Usage{Group: u.Group}
-		return !slices.ContainsFunc(l.Group, func(g GroupValue) bool {
+		usage := Usage{Meter: u.Meter, Group: u.Group}
+		return m.price.covers(&usage) && !slices.ContainsFunc(l.Group, func(g GroupValue) bool {
 			return usage.value(g.Dim) != g
 		}) && u.Value == v && u.Text == text
 	})
