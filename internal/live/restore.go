@@ -98,8 +98,7 @@ func (st *State) tryCheckpoints(n int, writing, last bool) error {
 		if !last && errors.Is(err, fs.ErrNotExist) || !errors.Is(err, store.ErrCorrupt) {
 			return err
 		}
-		st.Notices = append(st.Notices, fmt.Sprintf(
-			"checkpoint %d is damaged and was not used: %v", info.Meta.Seq, err))
+		st.Notices = append(st.Notices, unused(info.Meta.Seq, err))
 		if writing {
 			if err := st.Dir.SetAside(info); err != nil {
 				return err
@@ -108,6 +107,15 @@ func (st *State) tryCheckpoints(n int, writing, last bool) error {
 	}
 	st.Shards = NewShards(n)
 	return nil
+}
+
+// unused says that a checkpoint was not used: what it holds is read from the journal.
+func unused(seq engine.Seq, err error) string {
+	var old *store.OldError
+	if errors.As(err, &old) {
+		return fmt.Sprintf("checkpoint %d was not used, the journal is applied instead: %v", seq, err)
+	}
+	return fmt.Sprintf("checkpoint %d is damaged and was not used: %v", seq, err)
 }
 
 func (st *State) loadCheckpoint(info store.CheckpointInfo) error {
@@ -134,8 +142,8 @@ func (st *State) loadCheckpoint(info store.CheckpointInfo) error {
 
 // corrupt says that bytes with right checksums mean nothing.
 func corrupt(path string, err error) error {
-	var c *store.CorruptError
-	if errors.As(err, &c) {
+	var newer *store.VersionError
+	if errors.Is(err, store.ErrCorrupt) || errors.As(err, &newer) {
 		return err
 	}
 	return &store.CorruptError{Path: path, Reason: err.Error()}

@@ -68,6 +68,22 @@ func (e *VersionError) Error() string {
 		e.Path, e.Found, e.Known)
 }
 
+// OldError says that a file of a checkpoint is of an older billctl. Nothing is lost: the journal has
+// it all. For who only asks whether a checkpoint can be used it is an ErrCorrupt.
+type OldError struct {
+	Path  string
+	Found int // version
+	Known int // the only one that this binary reads
+}
+
+func (e *OldError) Error() string {
+	return fmt.Sprintf("%s: version %d is of an older billctl; this one reads version %d",
+		e.Path, e.Found, e.Known)
+}
+
+// Is makes errors.Is(err, ErrCorrupt) true.
+func (e *OldError) Is(target error) bool { return target == ErrCorrupt }
+
 // FullError says that the volume has less free space than the floor. Nothing was written, and
 // what was written before stays good.
 type FullError struct {

@@ -58,7 +58,7 @@ func (r *RunInfo) Keys(d engine.Day) uint64 {
 const (
 	blockSize    = 1 << 20
 	blockHead    = 8
-	blockVersion = 1
+	runVersion   = 1
 	runMagic     = "bctlKEYS"
 	stateMagic   = "bctlSTAT"
 
@@ -66,6 +66,24 @@ const (
 	keySize = 30 // hi u64, lo u64, digest u64, day i32, bucket u16
 	runFoot = 16 // count u64, first day i32, last day i32
 )
+
+// blockVersion returns the version of a file of blocks: a state's is that of its canonical bytes.
+func blockVersion(magic string) uint32 {
+	if magic == stateMagic {
+		return engine.StateFormat
+	}
+	return runVersion
+}
+
+func checkVersion(path string, found, known int) error {
+	switch {
+	case found > known:
+		return &VersionError{path, found, known}
+	case found < known:
+		return &OldError{path, found, known}
+	}
+	return nil
+}
 
 // blockWriter writes a file of blocks. The first error sticks.
 type blockWriter struct {
@@ -83,7 +101,7 @@ type blockWriter struct {
 func newBlockWriter(f File, magic string) *blockWriter {
 	w := &blockWriter{file: f, sum: sha256.New(), buf: make([]byte, blockHead, blockHead+blockSize)}
 	head := append([]byte(nil), magic...)
-	head = binary.LittleEndian.AppendUint32(head, blockVersion)
+	head = binary.LittleEndian.AppendUint32(head, blockVersion(magic))
 	head = binary.LittleEndian.AppendUint32(head, crc32.Checksum(head, castagnoli))
 	w.sum.Write(head)
 	w.write(head)
@@ -180,9 +198,8 @@ func newBlockReader(path string, f io.ReaderAt, magic string, want FileSum) *blo
 		r.corrupt(0, "it is no file of this kind")
 	case crc32.Checksum(head[:12], castagnoli) != binary.LittleEndian.Uint32(head[12:]):
 		r.corrupt(0, "the checksum of its header is wrong")
-	case binary.LittleEndian.Uint32(head[8:]) != blockVersion:
-		r.corrupt(8, fmt.Sprintf("its version %d is not known",
-			binary.LittleEndian.Uint32(head[8:])))
+	default:
+		r.err = checkVersion(path, int(binary.LittleEndian.Uint32(head[8:])), int(blockVersion(magic)))
 	}
 	r.sum.Write(head)
 	return r
