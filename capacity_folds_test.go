@@ -44,7 +44,10 @@ func BenchmarkCapacityFolds(b *testing.B) {
 	for _, c := range []struct {
 		name    string
 		measure func(*testing.B)
-	}{{"day", measureDays}, {"level", measureLevels}, {"voided", measureVoided}, {"alert", measureAlerts}} {
+	}{
+		{"day", measureDays}, {"level", measureLevels}, {"voided", measureVoided},
+		{"alert", measureAlerts},
+	} {
 		b.Run(c.name, func(b *testing.B) {
 			for b.Loop() {
 				c.measure(b)
@@ -101,8 +104,8 @@ func measureSamples(b *testing.B, j *journal) {
 	runtime.KeepAlive(j)
 }
 
-// measureDays lets each account use something on 21 days, once a day: what the days behind the first
-// take.
+// measureDays lets each account use something on 21 days, once a day: what the days behind the
+// first take.
 func measureDays(b *testing.B) {
 	const days = 20
 	names := make([]string, capacityKept/days)

@@ -56,7 +56,8 @@ var may = map[string]struct{ ours, others []string }{
 	},
 	"tui": {ours: []string{"engine", "engine/decimal", "formats"}, others: []string{
 		"github.com/charmbracelet/bubbletea", "github.com/charmbracelet/bubbles",
-		"github.com/charmbracelet/lipgloss", "github.com/NimbleMarkets/ntcharts",
+		"github.com/charmbracelet/lipgloss", "github.com/charmbracelet/x/ansi",
+		"github.com/muesli/termenv", "github.com/NimbleMarkets/ntcharts",
 	}},
 	"fixtures": {ours: []string{"engine", "engine/decimal", "formats", "internal/store"}},
 	"cmd/billctl": {

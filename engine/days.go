@@ -13,8 +13,8 @@ import (
 // No bill needs it: the billing digest leaves it out. The day of the row before is held unpacked in
 // the series, the others as a few bytes each (docs/capacity.md).
 
-// dayTally is what rows of one local day added to a series. It has a value for Total and Average, and
-// for a Least and Most of which no row can be taken back: the extreme of the day.
+// dayTally is what rows of one local day added to a series. It has a value for Total and Average,
+// and for a Least and Most of which no row can be taken back: the extreme of the day.
 type dayTally struct {
 	day Day
 	tally

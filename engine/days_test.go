@@ -137,7 +137,8 @@ func TestShortSums(t *testing.T) {
 	}
 }
 
-// TestMatcher compares the uses that the engine reports of each line's rows with what a matcher says.
+// TestMatcher compares the uses that the engine reports of each line's rows with what a matcher
+// says.
 func TestMatcher(t *testing.T) {
 	matched := 0
 	for seed := range uint64(6) {

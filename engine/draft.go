@@ -41,8 +41,8 @@ func (s *state) draftPeriod(b *sub, start Micros, credits []credit, soFar bool) 
 	return s.draftUsage(b, start, credits, usage, Future)
 }
 
-// draftUsage drafts a period with usage of it. Until is the instant up to which it is drafted so far;
-// Future: as its close would.
+// draftUsage drafts a period with usage of it. Until is the instant up to which it is drafted so
+// far; Future: as its close would.
 func (s *state) draftUsage(
 	b *sub, start Micros, credits []credit, usage []Usage, until Micros,
 ) periodDraft {

@@ -185,8 +185,8 @@ func TestCopyOfDamage(t *testing.T) {
 	sameFiles(t, to, want)
 }
 
-// trimmedPart is the last archive file whose entries the journal has let go. Where segments end hangs
-// on the journal's random key, so which file that is does too.
+// trimmedPart is the last archive file whose entries the journal has let go. Where segments end
+// hangs on the journal's random key, so which file that is does too.
 func trimmedPart(t *testing.T, fs *fixtures.SimFS) (name string) {
 	t.Helper()
 	dir, err := store.OpenReadOnly(fs)

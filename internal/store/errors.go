@@ -68,8 +68,8 @@ func (e *VersionError) Error() string {
 		e.Path, e.Found, e.Known)
 }
 
-// OldError says that a file of a checkpoint is of an older billctl. Nothing is lost: the journal has
-// it all. For who only asks whether a checkpoint can be used it is an ErrCorrupt.
+// OldError says that a file of a checkpoint is of an older billctl. Nothing is lost: the journal
+// has it all. For who only asks whether a checkpoint can be used it is an ErrCorrupt.
 type OldError struct {
 	Path  string
 	Found int // version

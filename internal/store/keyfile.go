@@ -56,11 +56,11 @@ func (r *RunInfo) Keys(d engine.Day) uint64 {
 //
 // Nothing follows the end. The digest is a SHA-256 over the header and all lengths and crcs.
 const (
-	blockSize    = 1 << 20
-	blockHead    = 8
-	runVersion   = 1
-	runMagic     = "bctlKEYS"
-	stateMagic   = "bctlSTAT"
+	blockSize  = 1 << 20
+	blockHead  = 8
+	runVersion = 1
+	runMagic   = "bctlKEYS"
+	stateMagic = "bctlSTAT"
 
 	runHead = 16 // generation u64, number u64
 	keySize = 30 // hi u64, lo u64, digest u64, day i32, bucket u16
