@@ -11,9 +11,11 @@ LAWS ?= 20
 EVENTS ?= 1000000
 TIMES ?= 20
 BENCHTIME ?= 1s
+SCREENS ?= bin/screens
+PICTURE ?= $(SCREENS)/tui.svg
 AZURE ?= ../shared/data/azure-llm
 
-.PHONY: check test build demo fuzz laws sim kill bench golden azure-llm
+.PHONY: check test build demo screens fuzz laws sim kill bench golden azure-llm
 
 # Everything that a change must pass: form, vet, and all tests under the race detector.
 check:
@@ -35,6 +37,14 @@ build:
 # A tour that ends by itself.
 demo: build
 	@bin/billctl demo
+
+# The terminal screens of the real binary on the live demo, driven by keys in tmux. What they showed
+# stays in SCREENS; one of them is drawn as PICTURE: make screens PICTURE=docs/tui.svg.
+screens: build
+	@fixtures/tui/drive.sh bin/billctl "$(SCREENS)"
+	@mkdir -p "$$(dirname "$(PICTURE)")"; \
+	go test ./tui -count=1 -run 'TestPicture$$' -picture.from "$(abspath $(SCREENS))/03-account.ansi" \
+		-picture.to "$(abspath $(PICTURE))"
 
 # Every fuzz target for FUZZTIME.
 fuzz:

@@ -59,13 +59,17 @@ var may = map[string]struct{ ours, others []string }{
 		"github.com/charmbracelet/lipgloss", "github.com/charmbracelet/x/ansi",
 		"github.com/muesli/termenv", "github.com/NimbleMarkets/ntcharts",
 	}},
-	"fixtures": {ours: []string{"engine", "engine/decimal", "formats", "internal/store"}},
+	"tui/quiet": {others: []string{"github.com/charmbracelet/lipgloss"}},
+	"fixtures":  {ours: []string{"engine", "engine/decimal", "formats", "internal/store"}},
 	"cmd/billctl": {
 		ours: []string{
 			"engine", "engine/decimal", "formats", "internal/store", "internal/live",
-			"internal/sink", "internal/api", "tui", "fixtures",
+			"internal/sink", "internal/api", "tui", "tui/quiet", "fixtures",
 		},
-		others: []string{"github.com/spf13/cobra", "github.com/spf13/pflag"},
+		others: []string{
+			"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/charmbracelet/x/ansi",
+			"github.com/charmbracelet/x/term", "github.com/muesli/termenv",
+		},
 	},
 }
 

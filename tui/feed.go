@@ -16,7 +16,8 @@ type Feed interface {
 	Where() string
 }
 
-// ErrGone says that nobody answers: the process has ended, or is about to. To ask again later may help.
+// ErrGone says that nobody answers: the process has ended, or is about to. To ask again later may
+// help.
 var ErrGone = errors.New("nobody answers")
 
 // Failure is an answer that says no.

@@ -60,11 +60,12 @@ var asciiGlyphs = [glyphs]string{
 type pen struct {
 	ascii  bool // nothing beyond ASCII is written
 	styles [inks]lipgloss.Style
+	around [inks][2]string // what a style writes before and after a text
 	render *lipgloss.Renderer
 }
 
-// newPen returns the pen of a terminal: its colours (termenv.Ascii: none, as NO_COLOR asks for), its
-// background, and whether it shows more than ASCII.
+// newPen returns the pen of a terminal: its colours (termenv.Ascii: none, as NO_COLOR asks for),
+// its background, and whether it shows more than ASCII.
 func newPen(profile termenv.Profile, dark, ascii bool) *pen {
 	r := lipgloss.NewRenderer(nil)
 	r.SetColorProfile(profile)
@@ -90,15 +91,18 @@ func newPen(profile termenv.Profile, dark, ascii bool) *pen {
 		p.styles[matched] = r.NewStyle().Underline(true)
 		p.styles[selected] = r.NewStyle().Reverse(true)
 	}
+	for i := range p.styles { // to render anew for every piece of a frame takes most of its time
+		p.around[i][0], p.around[i][1], _ = strings.Cut(p.styles[i].Inline(true).Render("x"), "x")
+	}
 	return p
 }
 
-// ink writes text that is safe already.
+// ink writes text that is safe already, of one line.
 func (p *pen) ink(i ink, s string) string {
 	if i == plain || s == "" {
 		return s
 	}
-	return p.styles[i].Inline(true).Render(s)
+	return p.around[i][0] + s + p.around[i][1]
 }
 
 func (p *pen) glyph(g glyph) string {
@@ -108,9 +112,12 @@ func (p *pen) glyph(g glyph) string {
 	return unicodeGlyphs[g]
 }
 
-// safe returns text from outside as the terminal may have it: what it would act upon is escaped, and
-// in an ASCII terminal all that it can't show.
+// safe returns text from outside as the terminal may have it: what it would act upon is escaped,
+// and in an ASCII terminal all that it can't show.
 func (p *pen) safe(s string) string {
+	if printable(s) {
+		return s
+	}
 	s = formats.Visible(s)
 	if p.ascii && strings.IndexFunc(s, func(r rune) bool { return r > '~' }) >= 0 {
 		s = strings.Map(func(r rune) rune {
@@ -124,7 +131,22 @@ func (p *pen) safe(s string) string {
 }
 
 // width is how many cells a text takes.
-func width(s string) int { return ansi.StringWidth(s) }
+func width(s string) int {
+	if printable(s) {
+		return len(s)
+	}
+	return ansi.StringWidth(s)
+}
+
+// printable says whether a text has printable ASCII only: most have, and it is quickly seen.
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
 
 // cut returns the text in at most w cells; what is left out is an ellipsis.
 func (p *pen) cut(s string, w int) string {

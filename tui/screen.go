@@ -40,6 +40,7 @@ type want struct {
 	path   string
 	params url.Values
 	once   bool // the answer does not change: it is asked again only after a failure
+	every  int  // ticks between two questions; 0: it is asked at each
 }
 
 // action is what came of a key.

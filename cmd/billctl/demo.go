@@ -30,23 +30,34 @@ const (
 )
 
 func newDemo(s *session) *cobra.Command {
-	return &cobra.Command{
+	var live bool
+	var rate int
+	c := &cobra.Command{
 		Use:   "demo [DIR]",
 		Short: "A tour that ends by itself: usage, subtotals, a kill, invoices, the proof",
 		Long: `Generates two months of usage for some accounts, bills it, kills itself in the middle
 with SIGKILL and goes on, closes the months, prints invoices and digests, and replays the journal to
 the same digest. Then it writes the history as Parquet, proves a month from a copy of that alone,
 explains a line, and shows what another price would have billed. It works in a directory of its own,
-a temporary one unless DIR is given, and leaves it there to look at.`,
+a temporary one unless DIR is given, and leaves it there to look at.
+
+With --live it is something to watch instead: usage of last month and of this one so far, a run that
+bills it, and new usage all the time, until Ctrl-C. It says what to type in another terminal.`,
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			d := &demo{s: s}
+			if live {
+				return d.live(args, rate)
+			}
 			if err := d.prepare(args); err != nil {
 				return err
 			}
 			return d.tour()
 		},
 	}
+	c.Flags().BoolVar(&live, "live", false, "bill usage of now until it is interrupted")
+	c.Flags().IntVar(&rate, "rate", liveRate, "events a second, with --live")
+	return c
 }
 
 // demo is one tour. It runs this binary as a user would.
@@ -57,7 +68,30 @@ type demo struct {
 }
 
 // prepare writes configuration, catalog and usage.
-func (d *demo) prepare(args []string) (err error) {
+func (d *demo) prepare(args []string) error {
+	if err := d.makeDir(args); err != nil {
+		return err
+	}
+	usage := fixtures.NewUsage(fixtures.UsageConfig{
+		Seed: demoSeed, Events: demoEvents, Accounts: demoAccounts,
+	})
+	f, err := os.Create(filepath.Join(d.dir, "usage", "2026.ndjson"))
+	if err != nil {
+		return fmt.Errorf("write usage: %w", err)
+	}
+	truth, err := usage.WriteNDJSON(f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write usage: %w", err)
+	}
+	d.tell("%s lines of usage of March and April 2026 for %d accounts are in %s/usage",
+		grouped(uint64(truth.Lines)), demoAccounts, d.dir)
+	return errors.Join(
+		d.write("billctl.yaml", fixtures.Config()),
+		d.write("catalog/accounts.yaml", fixtures.AccountsYAML(usage.Accounts())))
+}
+
+// makeDir makes the directory to work in, with the catalog and a place for usage.
+func (d *demo) makeDir(args []string) (err error) {
 	if d.binary, err = os.Executable(); err != nil {
 		return fmt.Errorf("find this binary: %w", err)
 	}
@@ -78,25 +112,10 @@ func (d *demo) prepare(args []string) (err error) {
 	if err := os.CopyFS(filepath.Join(d.dir, "catalog"), fixtures.Catalog()); err != nil {
 		return fmt.Errorf("write catalog: %w", err)
 	}
-	usage := fixtures.NewUsage(fixtures.UsageConfig{
-		Seed: demoSeed, Events: demoEvents, Accounts: demoAccounts,
-	})
 	if err := os.Mkdir(filepath.Join(d.dir, "usage"), 0o755); err != nil {
 		return fmt.Errorf("make directory: %w", err)
 	}
-	f, err := os.Create(filepath.Join(d.dir, "usage", "2026.ndjson"))
-	if err != nil {
-		return fmt.Errorf("write usage: %w", err)
-	}
-	truth, err := usage.WriteNDJSON(f)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("write usage: %w", err)
-	}
-	d.tell("%s lines of usage of March and April 2026 for %d accounts are in %s/usage",
-		grouped(uint64(truth.Lines)), demoAccounts, d.dir)
-	return errors.Join(
-		d.write("billctl.yaml", fixtures.Config()),
-		d.write("catalog/accounts.yaml", fixtures.AccountsYAML(usage.Accounts())))
+	return nil
 }
 
 func (d *demo) write(name string, data []byte) error {

@@ -63,12 +63,21 @@ func (s *session) ask(path string, params url.Values) ([]byte, error) {
 
 // askAsOf answers from the opening of a month. A running process is not asked: it knows only now.
 func (s *session) askAsOf(month, path string, params url.Values) ([]byte, error) {
+	desk, done, err := s.openAsOf(month)
+	if err != nil {
+		return nil, err
+	}
+	return askDesk(desk, done, nil, request(s.ctx, path, params))
+}
+
+// openAsOf opens the state directory as it was at the opening of a month.
+func (s *session) openAsOf(month string) (*live.Desk, func() error, error) {
 	if _, err := time.Parse("2006-01", month); err != nil {
-		return nil, usageError(fmt.Sprintf("--as-of %q is no month such as 2026-04", month))
+		return nil, nil, usageError(fmt.Sprintf("--as-of %q is no month such as 2026-04", month))
 	}
 	dir, err := s.openReadOnly()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	desk, err := live.DeskAsOf(dir, month)
 	var none *live.NoOpeningError
@@ -79,10 +88,9 @@ func (s *session) askAsOf(month, path string, params url.Values) ([]byte, error)
 		}
 	}
 	if err != nil {
-		return nil, errors.Join(err, dir.Close())
+		return nil, nil, errors.Join(err, dir.Close())
 	}
-	done := func() error { return errors.Join(desk.Close(), dir.Close()) }
-	return askDesk(desk, done, nil, request(s.ctx, path, params))
+	return desk, func() error { return errors.Join(desk.Close(), dir.Close()) }, nil
 }
 
 func request(ctx context.Context, path string, params url.Values) *http.Request {
@@ -156,16 +164,22 @@ func answer(status int, body []byte) ([]byte, error) {
 	if err := json.Unmarshal(body, &fail); err != nil || fail.Error.Message == "" {
 		return nil, fmt.Errorf("read answer: status %d", status)
 	}
-	out := &exitError{code: exitFailed, text: fail.Error.Message, hint: fail.Error.Hint}
-	switch fail.Error.Code {
-	case api.BadRequest:
-		out.code = exitUsage
-	case api.ArchiveDamaged:
-		out.code = exitArchive
-	case api.StateDamaged:
-		out.code = exitCorrupt
+	return nil, &exitError{
+		code: exitOf(fail.Error.Code), text: fail.Error.Message, hint: fail.Error.Hint,
 	}
-	return nil, out
+}
+
+// exitOf returns the exit code of an answer that says no.
+func exitOf(code string) int {
+	switch code {
+	case api.BadRequest:
+		return exitUsage
+	case api.ArchiveDamaged:
+		return exitArchive
+	case api.StateDamaged:
+		return exitCorrupt
+	}
+	return exitFailed
 }
 
 // missing adds to an answer that something is not there how to find what is.
@@ -227,27 +241,6 @@ the invoice would be if the period closed now (with minimums and what is billed 
 	}
 	outputFlag(c, &output)
 	asOfFlag(c, &asOf)
-	return c
-}
-
-func newQueryAccounts(s *session) *cobra.Command {
-	var output, asOf, prefix, after string
-	var limit int
-	c := &cobra.Command{
-		Use:   "accounts",
-		Short: "List the accounts with their subtotals",
-		Args:  usageArgs(cobra.NoArgs),
-		RunE: func(*cobra.Command, []string) error {
-			return show(s, output, asOf, "/v1/accounts", url.Values{
-				"prefix": {prefix}, "after": {after}, "limit": {strconv.Itoa(limit)},
-			}, s.accountsTable)
-		},
-	}
-	outputFlag(c, &output)
-	asOfFlag(c, &asOf)
-	c.Flags().StringVar(&prefix, "prefix", "", "only ids that begin with this `text`")
-	c.Flags().StringVar(&after, "after", "", "go on behind this `id`")
-	c.Flags().IntVar(&limit, "limit", 100, "accounts at most")
 	return c
 }
 

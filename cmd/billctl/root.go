@@ -32,7 +32,7 @@ Start in an empty directory:
 	flags.StringVar(&s.stateDir, "state", "", "state `directory` (default: the configuration's)")
 	root.AddCommand(
 		newInit(s), newDemo(s), newCatalog(s), newAccounts(s), newCredits(s), newEvents(s), newRun(s),
-		newQuery(s),
+		newQuery(s), newTUI(s),
 		newReplay(s), newExplain(s), newState(s), newArchive(s), newExport(s), newRate(s),
 		newWhatIf(s), newPrice(s), newVersion(s),
 	)

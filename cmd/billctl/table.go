@@ -265,34 +265,6 @@ func (s *session) previewTable(name string, body json.RawMessage, currency strin
 	return t.write(s.stdout, "    ")
 }
 
-func (s *session) accountsTable(a *api.Accounts) error {
-	err := s.lines(fmt.Sprintf("%s accounts; %s", grouped(uint64(a.Total)), s.where(&a.Position)))
-	if err != nil {
-		return err
-	}
-	t := newTable("account", "name", "subscription", "plan", "period", ">rows", ">so far",
-		">if closed now", "")
-	for _, row := range a.Accounts {
-		if row.Name == row.ID { // it was given none
-			row.Name = ""
-		}
-		if len(row.Periods) == 0 {
-			t.add(row.ID, row.Name, "", "", "", "", "", "", "")
-		}
-		for _, p := range row.Periods {
-			t.add(row.ID, row.Name, p.Subscription, p.Plan, p.StartDate, grouped(p.Rows), p.SoFar,
-				p.IfClosedNow, p.Currency)
-		}
-	}
-	if err := t.write(s.stdout, ""); err != nil {
-		return err
-	}
-	if a.Next != "" {
-		return s.lines("more: --after " + formats.Visible(a.Next))
-	}
-	return nil
-}
-
 func (s *session) invoiceTable(a *api.Invoice) error {
 	var doc invoiceDoc
 	if err := json.Unmarshal(a.Invoice, &doc); err != nil {

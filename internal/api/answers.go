@@ -148,33 +148,6 @@ type Usage struct {
 	Quantity  string             `json:"quantity"`
 }
 
-// Accounts lists accounts with the totals of their open periods.
-type Accounts struct {
-	Schema   string       `json:"schema"`
-	Position Position     `json:"position"`
-	Total    int          `json:"total"` // that match
-	Accounts []AccountRow `json:"accounts"`
-	Next     string       `json:"next,omitempty"` // the value of after for the next page
-}
-
-// AccountRow is an account in a list.
-type AccountRow struct {
-	ID      string      `json:"id"`
-	Name    string      `json:"name"`
-	Periods []PeriodRow `json:"periods"`
-}
-
-// PeriodRow is an open period in a list.
-type PeriodRow struct {
-	Subscription string `json:"subscription"`
-	Plan         string `json:"plan"`
-	StartDate    string `json:"start_date"`
-	Currency     string `json:"currency"`
-	Rows         uint64 `json:"rows"`
-	SoFar        string `json:"so_far"`
-	IfClosedNow  string `json:"if_closed_now"`
-}
-
 // Invoice is one issued document.
 type Invoice struct {
 	Schema   string          `json:"schema"`

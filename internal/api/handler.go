@@ -172,44 +172,6 @@ func (h *handler) account(r *http.Request, v *engine.View, p Position) (any, err
 	return out, nil
 }
 
-func (h *handler) accounts(r *http.Request, v *engine.View, p Position) (any, error) {
-	limit, err := limitOf(r)
-	if err != nil {
-		return nil, err
-	}
-	ids := v.AccountIDs(r.FormValue("prefix"))
-	out := Accounts{
-		Schema: "billctl.accounts.v1", Position: p, Total: len(ids), Accounts: []AccountRow{},
-	}
-	for _, id := range ids {
-		if id <= r.FormValue("after") && r.FormValue("after") != "" {
-			continue
-		}
-		if len(out.Accounts) == limit {
-			out.Next = out.Accounts[limit-1].ID
-			break
-		}
-		bill, _ := v.Bill(id)
-		row := AccountRow{ID: id, Name: bill.Name, Periods: []PeriodRow{}}
-		for i := range bill.Open {
-			o := &bill.Open[i]
-			row.Periods = append(row.Periods, PeriodRow{
-				o.Subscription, o.Plan, o.StartDate, o.Currency, o.Rows,
-				total(o.SoFar, o.Digits), total(o.IfClosedNow, o.Digits),
-			})
-		}
-		out.Accounts = append(out.Accounts, row)
-	}
-	return out, nil
-}
-
-func total(inv *engine.Invoice, digits int) string {
-	if inv == nil {
-		inv = &engine.Invoice{}
-	}
-	return inv.Total.Text(digits)
-}
-
 func (h *handler) invoice(r *http.Request, _ *engine.View, p Position) (any, error) {
 	key := r.FormValue("key")
 	doc, ok, err := h.desk.Document(key)
@@ -317,7 +279,7 @@ func makeProcess(m *live.Metrics) *Process {
 	return p
 }
 
-func (h *handler) events(r *http.Request, _ *engine.View, p Position) (any, error) {
+func (h *handler) events(r *http.Request, v *engine.View, p Position) (any, error) {
 	limit, err := limitOf(r)
 	if err != nil {
 		return nil, err
@@ -338,7 +300,7 @@ func (h *handler) events(r *http.Request, _ *engine.View, p Position) (any, erro
 		}
 		f.Outcome = &reason
 	}
-	rows, more, err := h.desk.Rows(r.Context(), f)
+	rows, more, err := h.desk.Rows(r.Context(), v, f)
 	if err != nil {
 		return nil, err
 	}

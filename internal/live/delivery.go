@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -73,6 +74,7 @@ type courier struct {
 	failed  bool // and something waits that failed
 	stopped bool // an error of ours ended it
 	end     int64
+	failing map[int64]string // why documents that are tried again failed last, by position
 }
 
 // The pause before the n-th new attempt doubles from least to most.
@@ -107,6 +109,7 @@ func (r *Run) openSinks() error {
 			name: o.Name, sink: o.Sink, width: max(o.Width, 1), cursor: cursor,
 			outbox: r.st.Outbox, clock: r.opts.Clock,
 			say: r.say, waking: make(chan struct{}, 1), status: SinkStatus{Name: o.Name},
+			failing: map[int64]string{},
 		})
 	}
 	return nil
@@ -174,6 +177,14 @@ func (c *courier) delivered() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.status.Delivered
+}
+
+// failures returns why the last attempt failed, if none has succeeded since, and the same of every
+// document that failed.
+func (c *courier) failures() (last string, of map[int64]string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.status.LastError, maps.Clone(c.failing)
 }
 
 // settled reports whether the courier has handed over everything that is not stuck.
@@ -355,11 +366,13 @@ func (c *courier) note(ctx context.Context, l *lane, err error) error {
 		c.status.Delivered++
 		c.status.Waiting--
 		c.status.LastError = ""
+		delete(c.failing, p.pos)
 		c.mu.Unlock()
 		return c.cursor.Ack(p.pos)
 	}
 	c.mu.Lock()
 	c.status.LastError = err.Error()
+	c.failing[p.pos] = err.Error()
 	c.mu.Unlock()
 	if errors.Is(err, ErrPermanent) {
 		c.park(l)

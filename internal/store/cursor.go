@@ -119,18 +119,56 @@ func (d *Dir) Cursors() ([]string, error) {
 // are not done, by rising position. It writes nothing and works beside a running process. A sink
 // without a log has 0 and none.
 func (d *Dir) ReadCursor(sink string) (done int64, list []Delivery, err error) {
+	c, err := d.loadCursor(sink)
+	if err != nil {
+		return 0, nil, err
+	}
+	return c.done, c.Open(), nil
+}
+
+// CursorState is what a cursor knows at one moment.
+type CursorState struct {
+	Done    int64      // every document before it is done
+	Offered int64      // documents before it are done or in Known; at least Done
+	Known   []Delivery // of documents from Done on, by rising position; done ones too
+}
+
+// ReadCursorState returns what the cursor log of a sink knows. Documents from Done on that are not
+// in Known were never sent. It works as ReadCursor does.
+func (d *Dir) ReadCursorState(sink string) (CursorState, error) {
+	c, err := d.loadCursor(sink)
+	if err != nil {
+		return CursorState{}, err
+	}
+	c.offered = c.done
+	return c.Snapshot(), nil
+}
+
+// Snapshot returns what is known now.
+func (c *Cursor) Snapshot() CursorState {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := CursorState{Done: c.done, Offered: c.offered}
+	for _, pos := range slices.Sorted(maps.Keys(c.open)) {
+		s.Known = append(s.Known, *c.open[pos])
+	}
+	return s
+}
+
+// loadCursor reads the cursor log of a sink.
+func (d *Dir) loadCursor(sink string) (*Cursor, error) {
 	if !isSinkName(sink) {
-		return 0, nil, fmt.Errorf("read cursor: %q is no name of a sink", sink)
+		return nil, fmt.Errorf("read cursor: %q is no name of a sink", sink)
 	}
 	path := cursorDir + "/" + sink + cursorSuffix
-	c := Cursor{path: path, open: map[int64]*Delivery{},
+	c := &Cursor{path: path, open: map[int64]*Delivery{},
 		header: &logHeader{cursorMagic, d.genesis.Partition, d.genesis.Journal,
 			uint64(crc32.Checksum([]byte(sink), castagnoli))}}
 	f, err := d.fs.Open(path)
 	if isNotExist(err) {
-		return 0, nil, nil
+		return c, nil
 	} else if err != nil {
-		return 0, nil, fmt.Errorf("read cursor: %w", err)
+		return nil, fmt.Errorf("read cursor: %w", err)
 	}
 	frames, err := openFrames(f, path, c.header)
 	if err == nil {
@@ -142,9 +180,9 @@ func (d *Dir) ReadCursor(sink string) (done int64, list []Delivery, err error) {
 		})
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return 0, nil, fmt.Errorf("read cursor: %w", err)
+		return nil, fmt.Errorf("read cursor: %w", err)
 	}
-	return c.done, c.Open(), nil
+	return c, nil
 }
 
 // Done returns the position before which every document is done: where a delivery begins to read

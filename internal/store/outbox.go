@@ -59,6 +59,7 @@ type Outbox struct {
 	keys     map[uint64]int64 // hash of a document's key (or the next free one) -> position
 	lastSeq  engine.Seq
 	next     int64 // position of the next record
+	sent     int64 // records that are for sinks
 	durable  int64 // records before this position are durable
 	resumed  int64 // position of the next record that Put compares
 }
@@ -74,6 +75,7 @@ type outboxMark struct {
 	seq     engine.Seq
 	segment int
 	off     int64
+	sent    int64 // records before it that are for sinks
 }
 
 const (
@@ -409,7 +411,7 @@ func (o *Outbox) note(off int64, size int, rec *OutboxRecord) {
 	n := len(o.marks)
 	if n == 0 || o.next-o.marks[n-1].pos >= markRecords || o.marked >= markBytes ||
 		o.marks[n-1].segment != segment {
-		o.marks = append(o.marks, outboxMark{o.next, rec.Seq, segment, off})
+		o.marks = append(o.marks, outboxMark{o.next, rec.Seq, segment, off, o.sent})
 		o.marked = 0
 	}
 	o.marked += int64(size)
@@ -419,6 +421,9 @@ func (o *Outbox) note(off int64, size int, rec *OutboxRecord) {
 			h++
 		}
 		o.keys[h] = o.next
+	}
+	if rec.Kind.Delivered() {
+		o.sent++
 	}
 	o.lastSeq = rec.Seq
 	o.next++
