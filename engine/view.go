@@ -152,6 +152,24 @@ func (v *View) Plan(key string, version int) *Plan {
 	return nil
 }
 
+// AllPlans returns every version of every plan, by key and version.
+func (v *View) AllPlans() []*Plan {
+	out := slices.Clone(v.first().plans)
+	slices.SortFunc(out, func(a, b *Plan) int {
+		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.Version, b.Version))
+	})
+	return out
+}
+
+// PlanOn returns the version of a plan that rates the periods which start on a local day, where none
+// is pinned; nil if there is no such plan.
+func (v *View) PlanOn(key string, day Day) *Plan {
+	if i := v.first().planFor(&Subscription{Plan: key}, day); i >= 0 {
+		return v.first().plans[i]
+	}
+	return nil
+}
+
 // PlanVersions returns the versions of a plan, rising.
 func (v *View) PlanVersions(key string) []int {
 	var out []int

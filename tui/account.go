@@ -78,7 +78,7 @@ func newAccountScreen(id string) screen {
 		{name: "rows", right: true}, {name: "quantity", right: true}, {name: "group", below: true},
 	}
 	a.sheets[partDays].columns = []sheetColumn{
-		{name: "day"}, {name: "rows", right: true}, {name: "so far", right: true},
+		{name: "day"}, {name: "uses", right: true}, {name: "so far", right: true},
 	}
 	a.sheets[partAbout].columns = []sheetColumn{
 		{name: "what", flex: true}, {name: "amount", right: true}, {name: "more", below: true},
@@ -285,12 +285,12 @@ func (a *accountScreen) export() (heading []string, rows [][]string, answer []by
 			d := &a.daysParts[i]
 			for _, day := range d.Days {
 				rows = append(rows, []string{
-					d.Subscription, d.StartDate, day.Date, strconv.FormatUint(day.Rows, 10),
+					d.Subscription, d.StartDate, day.Date, strconv.FormatUint(day.Uses, 10),
 					day.SoFar, d.Currency,
 				})
 			}
 		}
-		heading = []string{"subscription", "start_date", "date", "rows", "so_far", "currency"}
+		heading = []string{"subscription", "start_date", "date", "uses", "so_far", "currency"}
 		return heading, rows, a.daysBody
 	}
 	heading = []string{

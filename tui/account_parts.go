@@ -339,7 +339,7 @@ func (d *daysPart) curve(name string) *curve {
 	c := &curve{name: name, currency: d.Currency}
 	for _, day := range d.Days {
 		c.dates, c.amounts = append(c.dates, day.Date), append(c.amounts, day.SoFar)
-		c.rows = append(c.rows, day.Rows)
+		c.rows = append(c.rows, day.Uses)
 	}
 	start, err := time.Parse(time.RFC3339, d.Start)
 	end, err2 := time.Parse(time.RFC3339, d.End)
@@ -403,7 +403,7 @@ func (a *accountScreen) days() []sheetItem {
 			items = append(items, sheetItem{
 				id: d.StartDate + " " + day.Date, indent: 1, of: d.Subscription,
 				figures: []figure{
-					{text: day.Date}, {text: strconv.FormatUint(day.Rows, 10), count: true},
+					{text: day.Date}, {text: strconv.FormatUint(day.Uses, 10), count: true},
 					{text: day.SoFar, unit: d.Currency, ink: strong},
 				},
 			})

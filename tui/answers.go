@@ -288,7 +288,7 @@ type daysPart struct {
 	Closed       bool   `json:"closed"`
 	Days         []struct {
 		Date  string `json:"date"`
-		Rows  uint64 `json:"rows"`
+		Uses  uint64 `json:"uses"`
 		SoFar string `json:"so_far"`
 	} `json:"days"`
 }

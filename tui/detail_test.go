@@ -96,7 +96,7 @@ func testDays() string {
 		var out []string
 		for i := range n {
 			sum := (i+1)*each*100 + i%5*700 // in cents
-			out = append(out, fmt.Sprintf(`{"date": "%s-%02d", "rows": %d, "so_far": "%d.%02d"}`,
+			out = append(out, fmt.Sprintf(`{"date": "%s-%02d", "uses": %d, "so_far": "%d.%02d"}`,
 				month, i+1, i*i%17*300, sum/100, sum%100))
 		}
 		return strings.Join(out, ",")
@@ -110,7 +110,7 @@ func testDays() string {
 		"days": [` + days("2026-09", 17, 60) + `]},
 		{"subscription": "storage", "plan": "disk", "currency": "JPY", "start_date": "2026-09-16",
 		"start": "2026-09-16T00:00:00Z", "end": "2026-09-17T00:00:00Z", "closed": false,
-		"days": [{"date": "2026-09-16", "rows": 3, "so_far": "12"}]}]}`
+		"days": [{"date": "2026-09-16", "uses": 3, "so_far": "12"}]}]}`
 }
 
 func testInvoices(first, n int, next string) string {

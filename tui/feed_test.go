@@ -25,6 +25,7 @@ type world struct {
 	started string
 	status  string
 	n       int // accounts
+	page    int // of them an answer has at most; 0: as asked
 	bump    uint64
 	err     error            // of every question
 	refuse  map[string]error // by path
@@ -148,6 +149,9 @@ func (w *world) accountsAnswer(params url.Values) ([]byte, error) {
 		return filter == "" || strings.Contains(fmt.Sprintf("acct-%06d", i), filter)
 	}
 	offset, limit, matched, next := number("offset", 0), number("limit", 100), 0, ""
+	if w.page > 0 {
+		limit = min(limit, w.page)
+	}
 	var rows []string
 	if filter == "" && params.Get("after") == "" { // they need not be looked for
 		for at := offset; at < min(w.n, offset+limit); at++ {

@@ -122,7 +122,7 @@ func (g *plot) draw(w, h int, p *pen) []string {
 	if withRows {
 		label := ""
 		if margin > 0 {
-			label = p.right("rows", margin-1) + " "
+			label = p.right("uses", margin-1) + " "
 		}
 		out = append(out, p.ink(faint, label)+p.ink(accent, g.rowsByDay(w-margin, p)))
 	}

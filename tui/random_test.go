@@ -32,7 +32,7 @@ func TestRandom(t *testing.T) {
 		{Profile: termenv.TrueColor, Dark: true}, {Profile: termenv.Ascii, ASCII: true, Open: "acme"},
 	} {
 		c := &chance{rng: rng, r: newRigOf(t, newWorld(300).lists().details(), o, 80, 24)}
-		const steps = 1500
+		const steps = 1000
 		for step := range steps {
 			what := c.step()
 			if c.check(); t.Failed() {

@@ -15,9 +15,7 @@ func (m *model) drawSmall() []string {
 		fmt.Sprintf("%dx%d", leastWidth, leastHeight),
 		"q quits",
 	} {
-		if len(out) < m.h {
-			out = append(out, p.cut(line, m.w))
-		}
+		out = append(out, p.cut(line, m.w))
 	}
 	return out
 }

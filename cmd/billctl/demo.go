@@ -31,7 +31,7 @@ const (
 
 func newDemo(s *session) *cobra.Command {
 	var live bool
-	var rate int
+	var f liveFlags
 	c := &cobra.Command{
 		Use:   "demo [DIR]",
 		Short: "A tour that ends by itself: usage, subtotals, a kill, invoices, the proof",
@@ -47,7 +47,7 @@ bills it, and new usage all the time, until Ctrl-C. It says what to type in anot
 		RunE: func(_ *cobra.Command, args []string) error {
 			d := &demo{s: s}
 			if live {
-				return d.live(args, rate)
+				return d.live(args, &f)
 			}
 			if err := d.prepare(args); err != nil {
 				return err
@@ -56,7 +56,9 @@ bills it, and new usage all the time, until Ctrl-C. It says what to type in anot
 		},
 	}
 	c.Flags().BoolVar(&live, "live", false, "bill usage of now until it is interrupted")
-	c.Flags().IntVar(&rate, "rate", liveRate, "events a second, with --live")
+	c.Flags().IntVar(&f.rate, "rate", 200, "events a second, with --live")
+	c.Flags().IntVar(&f.history, "history", 4000,
+		"events of a working day before now, with --live")
 	return c
 }
 

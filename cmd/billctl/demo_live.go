@@ -21,10 +21,9 @@ import (
 )
 
 const (
-	liveRate    = 200    // events a second
-	liveRateMax = 20_000 // what the generator makes beside a run on two processors
+	liveRateMax = 20_000 // events a second that the generator makes beside a run on two processors
+	liveDayMax  = 100_000
 	liveTick    = 100 * time.Millisecond
-	liveDay     = 4000 // events of a working day before now
 	// liveGrace is how long a run that was told to stop may take until it is killed.
 	liveGrace = 20 * time.Second
 	// liveRestart is how long the demo waits before it starts a run that somebody killed again.
@@ -37,10 +36,19 @@ const liveBudgets = `budgets:
   - {key: requests-cap, account: acct_0001, meter: requests, limit: 5000, at: [80, 100]}
 `
 
+// liveFlags are the flags of demo --live.
+type liveFlags struct {
+	rate    int // events a second
+	history int // events of a working day before now
+}
+
 // live bills usage of now until it is interrupted.
-func (d *demo) live(args []string, rate int) error {
-	if rate < 1 || rate > liveRateMax {
-		return usageError(fmt.Sprintf("--rate %d is not from 1 to %d", rate, liveRateMax))
+func (d *demo) live(args []string, f *liveFlags) error {
+	if f.rate < 1 || f.rate > liveRateMax {
+		return usageError(fmt.Sprintf("--rate %d is not from 1 to %d", f.rate, liveRateMax))
+	}
+	if f.history < 0 || f.history > liveDayMax {
+		return usageError(fmt.Sprintf("--history %d is not from 0 to %d", f.history, liveDayMax))
 	}
 	if err := d.makeDir(args); err != nil {
 		return err
@@ -48,7 +56,7 @@ func (d *demo) live(args []string, rate int) error {
 	if dir, err := filepath.Abs(d.dir); err == nil {
 		d.dir = dir // it is typed in another terminal
 	}
-	if err := d.fill(time.Now().UTC()); err != nil {
+	if err := d.fill(time.Now().UTC(), f.history); err != nil {
 		return err
 	}
 	if err := d.do(4, "catalog", "apply"); err != nil {
@@ -58,7 +66,7 @@ func (d *demo) live(args []string, rate int) error {
 	if err != nil {
 		return err
 	}
-	err = d.goLive(run, rate)
+	err = d.goLive(run, f.rate)
 	if d.s.ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
 		d.tell("Stopped. All of it lies in %s; look at it again, read-only:", d.dir)
 		return d.s.lines("billctl tui --state " + filepath.Join(d.dir, "state"))
@@ -67,7 +75,7 @@ func (d *demo) live(args []string, rate int) error {
 }
 
 // fill writes configuration, accounts, and the usage of last month and of this one so far.
-func (d *demo) fill(now time.Time) error {
+func (d *demo) fill(now time.Time, perDay int) error {
 	begin := time.Date(now.Year(), now.Month()-1, 1, 0, 0, 0, 0, time.UTC)
 	f, err := os.Create(filepath.Join(d.dir, "usage", "before.ndjson"))
 	if err != nil {
@@ -76,7 +84,7 @@ func (d *demo) fill(now time.Time) error {
 	lines, seed := int64(0), uint64(1)
 	for day := begin; day.Before(now); day = day.AddDate(0, 0, 1) {
 		to := day.AddDate(0, 0, 1)
-		events := int64(liveDay) * eventsOf(day, now) / 100
+		events := int64(perDay) * eventsOf(day, now) / 100
 		if to.After(now) {
 			events = events * int64(now.Sub(day)/time.Second) / 86400
 			to = now

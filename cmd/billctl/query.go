@@ -21,9 +21,10 @@ import (
 )
 
 func newQuery(s *session) *cobra.Command {
-	return group("query", "Read subtotals, invoices, alerts, status and events",
+	return group("query", "Read subtotals, invoices, events, prices and status",
 		newQueryAccount(s), newQueryAccounts(s), newQueryInvoice(s), newQueryInvoices(s),
-		newQueryAlerts(s), newQueryStatus(s), newQueryEvent(s))
+		newQueryAlerts(s), newQueryStatus(s), newQueryEvent(s), newQueryDays(s), newQueryMeters(s),
+		newQueryPlans(s))
 }
 
 // asOfFlag adds the flag for answers that an opening can give.

@@ -18,7 +18,7 @@ import (
 func TestQuiet(t *testing.T) {
 	begin := time.Now()
 	p := inTerminal(t, "version")
-	_ = p.cmd.Wait() // what it wrote tells
+	p.wait(t)
 	if got := p.text(true); strings.Contains(got, "\x1b") || !strings.HasPrefix(got, "billctl ") {
 		t.Errorf("version says %q", got)
 	}
@@ -27,8 +27,8 @@ func TestQuiet(t *testing.T) {
 	}
 }
 
-// TestTerminalIsRestored ends the screens in every way: the terminal is as it was, and the exit code
-// says how it went.
+// TestTerminalIsRestored ends the screens in every way: the terminal is as it was, and the exit
+// code says how it went.
 func TestTerminalIsRestored(t *testing.T) {
 	config := usageState(t, 300)
 	for _, c := range []struct {
@@ -51,7 +51,7 @@ func TestTerminalIsRestored(t *testing.T) {
 			if err := c.end(p); err != nil {
 				t.Fatal(err)
 			}
-			_ = p.cmd.Wait() // its exit code tells
+			p.wait(t)
 			if got := p.cmd.ProcessState.ExitCode(); got != c.code {
 				t.Errorf("exit code %d, want %d", got, c.code)
 			}
@@ -82,6 +82,17 @@ type terminalPlay struct {
 
 	mu      sync.Mutex
 	written strings.Builder
+}
+
+// wait waits for the end of the process; one that does not end is killed.
+func (p *terminalPlay) wait(t *testing.T) {
+	t.Helper()
+	stuck := time.AfterFunc(10*time.Second, func() {
+		t.Errorf("it does not end:\n%q", p.text(false))
+		_ = p.cmd.Process.Kill() // it may have ended meanwhile
+	})
+	_ = p.cmd.Wait() // its exit code tells
+	stuck.Stop()
 }
 
 // text returns what was written to the terminal; with all, when everybody has closed it.

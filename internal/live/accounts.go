@@ -126,8 +126,8 @@ const (
 // Accounts returns a page of accounts as of v, or of a later view if one was shown before. It fails
 // with ctx, and as View does.
 //
-// A page by id without a filter costs a search. Others scan what the desk knows of all accounts, and
-// for amounts a goroutine rates those that changed, which ends some seconds after the last question.
+// A page by id without a filter costs a search. Others scan what the desk knows of all accounts.
+// For amounts a goroutine rates those that changed; it ends some seconds after the last question.
 func (d *Desk) Accounts(
 	ctx context.Context, v *engine.View, q AccountQuery,
 ) (*AccountPage, error) {

@@ -58,8 +58,9 @@ func TestArchiveDesk(t *testing.T) {
 		if err != nil {
 			t.Fatalf("behind %s: %v", o.Month, err)
 		}
-		if len(d.Notices()) != 1 || !strings.Contains(d.Notices()[0], "begin at the opening of "+o.Month) {
-			t.Errorf("behind %s the notices are %q", o.Month, d.Notices())
+		said := strings.Join(d.Notices(), "\n")
+		if len(d.Notices()) != 1 || !strings.Contains(said, "begin at the opening of "+o.Month) {
+			t.Errorf("behind %s the notices are %q", o.Month, said)
 		}
 		if a, b := d.view.Standing(), whole.view.Standing(); a.Seq != b.Seq || a.LastSeal != b.LastSeal {
 			t.Errorf("behind %s it ends at %d, want %d", o.Month, a.Seq, b.Seq)
