@@ -161,8 +161,8 @@ func (v *View) AllPlans() []*Plan {
 	return out
 }
 
-// PlanOn returns the version of a plan that rates the periods which start on a local day, where none
-// is pinned; nil if there is no such plan.
+// PlanOn returns the version of a plan that rates the periods which start on a local day, where
+// none is pinned; nil if there is no such plan.
 func (v *View) PlanOn(key string, day Day) *Plan {
 	if i := v.first().planFor(&Subscription{Plan: key}, day); i >= 0 {
 		return v.first().plans[i]

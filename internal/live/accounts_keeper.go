@@ -14,7 +14,7 @@ const (
 	workSlice  = time.Millisecond // it works so long without a break
 	breakFirst = 200 * time.Microsecond
 	breakLater = 1500 * time.Microsecond // there is an order already
-	breakBusy  = 4 * time.Millisecond    // rows wait for the loop
+	breakBusy  = 15 * time.Millisecond   // rows wait for the loop
 	ratedAtOne = time.Second             // it rates by one view for so long: a view keeps old pages
 	ratedBatch = 512                     // accounts that a first pass tells of together
 )

@@ -9,9 +9,9 @@ import (
 	"billctl/internal/store"
 )
 
-// NewestDocuments calls f with the issued documents, the newest first, until it returns false: those
-// that lie before the one with a key ("": all), of an account ("": any). It fails with ErrNoDocument
-// where there is no document with the key.
+// NewestDocuments calls f with the issued documents, the newest first, until it returns false:
+// those that lie before the one with a key ("": all), of an account ("": any). It fails with
+// ErrNoDocument where there is no document with the key.
 func (d *Desk) NewestDocuments(before, account string, f func(Document) bool) error {
 	limit := d.st.Outbox.Durable()
 	if before != "" {
