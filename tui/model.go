@@ -35,7 +35,10 @@ func Run(ctx context.Context, o Options, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	p := tea.NewProgram(newModel(ctx, o), tea.WithContext(ctx), tea.WithInput(in), tea.WithOutput(out),
-		tea.WithAltScreen(), tea.WithMouseCellMotion(), tea.WithFPS(frameRate))
+		tea.WithAltScreen(), tea.WithMouseCellMotion(), tea.WithFPS(frameRate),
+		// ctx ends with a signal. A handler of Bubble Tea's own would hand the signal on to a loop that
+		// has ended by then, and wait for it for ever.
+		tea.WithoutSignalHandler())
 	if _, err := p.Run(); err != nil {
 		if ended := ctx.Err(); ended != nil {
 			return ended

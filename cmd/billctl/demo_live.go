@@ -106,7 +106,7 @@ func (d *demo) fill(now time.Time, perDay int) error {
 	return errors.Join(
 		d.write("billctl.yaml", fixtures.Config()),
 		d.write("catalog/budgets.yaml", []byte(liveBudgets)),
-		d.write("catalog/accounts.yaml", fixtures.AccountsYAML(liveAccounts())))
+		d.write("catalog/accounts.yaml", fixtures.AccountsYAML(liveAccounts(begin.AddDate(0, -1, 0)))))
 }
 
 // eventsOf returns how busy a day is, in percent: weekends are calm, and business grows.
@@ -122,14 +122,16 @@ func eventsOf(day, now time.Time) int64 {
 	return percent * (85 + r.Int64N(30)) / 100
 }
 
-// liveAccounts are those of the demo. Names have more than ASCII, as names do. Which accounts have
-// a second subject depends on the seed of the usage, so here all have.
-func liveAccounts() []fixtures.DemoAccount {
+// liveAccounts are those of the demo, subscribed from a month on. Names have more than ASCII, as
+// names do. Which accounts have a second subject depends on the seed of the usage, so here all have.
+func liveAccounts(from time.Time) []fixtures.DemoAccount {
 	list := fixtures.Accounts(demoAccounts, demoSeed)
 	list[2].Name, list[6].Name = "株式会社さくらデザイン", "Zoë & Söhne"
 	list[8].Name, list[11].Name = "Rocket 🚀 Robotics", "Café Ångström"
 	for i := range list {
-		if a := &list[i]; len(a.Subjects) == 1 {
+		a := &list[i]
+		a.From, a.To = from.Format(time.DateOnly), ""
+		if len(a.Subjects) == 1 {
 			a.Subjects = append(a.Subjects, a.ID+"-dev")
 		}
 	}

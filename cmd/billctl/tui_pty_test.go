@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -111,17 +112,7 @@ func inTerminal(t *testing.T, args ...string) *terminalPlay {
 	t.Helper()
 	p := &terminalPlay{ended: make(chan struct{})}
 	var err error
-	if p.master, err = os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0); err != nil {
-		t.Skipf("no terminals here: %v", err)
-	}
-	n, err := unix.IoctlGetInt(int(p.master.Fd()), unix.TIOCGPTN)
-	if err == nil {
-		err = unix.IoctlSetPointerInt(int(p.master.Fd()), unix.TIOCSPTLCK, 0)
-	}
-	if err == nil {
-		p.slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
-	}
-	if err != nil {
+	if p.master, p.slave, err = newTerminal(); err != nil {
 		t.Skipf("no terminals here: %v", err)
 	}
 	size := &unix.Winsize{Row: 30, Col: 100}
@@ -150,6 +141,24 @@ func inTerminal(t *testing.T, args ...string) *terminalPlay {
 	})
 	go p.read()
 	return p
+}
+
+// newTerminal opens a new terminal: master is who looks at it, slave is for the process.
+func newTerminal() (master, slave *os.File, err error) {
+	if master, err = os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0); err != nil {
+		return nil, nil, err
+	}
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err == nil {
+		slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, master.Close())
+	}
+	return master, slave, nil
 }
 
 // read keeps what is written to the terminal until nobody has it open any more.

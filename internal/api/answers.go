@@ -156,25 +156,6 @@ type Invoice struct {
 	Invoice  json.RawMessage `json:"invoice"`
 }
 
-// Invoices lists issued documents in their order.
-type Invoices struct {
-	Schema   string       `json:"schema"`
-	Position Position     `json:"position"`
-	Invoices []InvoiceRow `json:"invoices"`
-	More     bool         `json:"more"`
-}
-
-// InvoiceRow is a document in a list. Its amounts are the document's own.
-type InvoiceRow struct {
-	Key       string `json:"key"`
-	Account   string `json:"account"`
-	Kind      string `json:"kind"`
-	StartDate string `json:"start_date"`
-	Currency  string `json:"currency"`
-	Subtotal  string `json:"subtotal"`
-	Total     string `json:"total"`
-}
-
 // Status answers how the state and the process are.
 type Status struct {
 	Schema   string    `json:"schema"`
@@ -218,68 +199,6 @@ type Process struct {
 	Opening     uint64   `json:"opening"`          // the mark of the newest opening; 0: none yet
 	ArchiveFail string   `json:"archive_failure"`  // why the last try failed; "" if it did not
 	Notices     []string `json:"notices"`
-}
-
-// Events lists rows of the journal with their outcome.
-type Events struct {
-	Schema   string   `json:"schema"`
-	Position Position `json:"position"`
-	Events   []Event  `json:"events"`
-	More     bool     `json:"more"`
-}
-
-// Event is a row and what became of it.
-type Event struct {
-	Seq       uint64            `json:"seq"`
-	At        string            `json:"at"`
-	Outcome   string            `json:"outcome"` // accepted, or the reason of the rejection
-	Account   *string           `json:"account"`
-	Origin    Origin            `json:"origin"`
-	ID        string            `json:"id,omitempty"`
-	Source    string            `json:"source,omitempty"`
-	Type      string            `json:"type,omitempty"`
-	Subject   string            `json:"subject,omitempty"`
-	Time      *string           `json:"time,omitempty"`
-	Defaulted bool              `json:"time_defaulted,omitempty"`
-	Data      map[string]string `json:"data,omitempty"`
-	Rest      json.RawMessage   `json:"rest,omitempty"`
-	Fault     string            `json:"fault,omitempty"`
-	Raw       string            `json:"raw,omitempty"`
-	Size      int64             `json:"size,omitempty"`
-	// Corrects: the event is a correction, of the row at that position. CorrectedBy: the correction at
-	// that position took it back or changed it.
-	Corrects    *Correction `json:"corrects,omitempty"`
-	CorrectedBy *Correction `json:"corrected_by,omitempty"`
-}
-
-// Correction tells a row and its correction of each other.
-type Correction struct {
-	Seq    uint64 `json:"seq"`          // of the other one
-	Kind   string `json:"kind"`         // voided: taken back; amended: there is another version
-	At     string `json:"at,omitempty"` // of the correction, in corrected_by
-	Actor  string `json:"actor"`
-	Reason string `json:"reason"`
-}
-
-func makeCorrection(c *live.Correction) *Correction {
-	if c == nil {
-		return nil
-	}
-	out := &Correction{Seq: uint64(c.Seq), Kind: "voided", Actor: c.Actor, Reason: c.Reason}
-	if c.Amends {
-		out.Kind = "amended"
-	}
-	if c.At != 0 {
-		out.At = c.At.String()
-	}
-	return out
-}
-
-// Origin is where a row was read.
-type Origin struct {
-	Source    string `json:"source"`
-	Partition string `json:"partition"`
-	Offset    int64  `json:"offset"`
 }
 
 // Applied answers what became of a control file.
@@ -426,24 +345,4 @@ func makePending(p *engine.PendingAdjustment) Pending {
 		Group: makeGroup(p.Group), Rated: p.Rated.Text(p.Digits), Booked: p.Booked.Text(p.Digits),
 		Amount: p.Amount.Text(p.Digits), Currency: p.Currency,
 	}
-}
-
-func makeEvent(r *live.Row) Event {
-	e := Event{
-		Seq: uint64(r.Seq), At: r.At.String(), Outcome: r.Outcome.String(),
-		Origin: Origin{r.Origin, r.Partition, r.Offset}, ID: r.ID, Source: r.Source, Type: r.Type,
-		Subject: r.Subject, Defaulted: r.Defaulted, Data: r.Data, Fault: r.Fault,
-		Raw: string(r.Raw), Size: r.Size, Corrects: makeCorrection(r.Corrects),
-		CorrectedBy: makeCorrection(r.CorrectedBy),
-	}
-	if r.Rest != "" {
-		e.Rest = json.RawMessage(r.Rest)
-	}
-	if r.Outcome != engine.ReasonMalformed {
-		e.Time = instant(r.Time)
-	}
-	if r.Account != "" {
-		e.Account = &r.Account
-	}
-	return e
 }

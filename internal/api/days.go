@@ -11,7 +11,7 @@ type Days struct {
 	Schema   string       `json:"schema"`
 	Position Position     `json:"position"`
 	Account  string       `json:"account"`
-	Periods  []PeriodDays `json:"periods"` // by subscription and start; of each the last closed one too
+	Periods  []PeriodDays `json:"periods"` // by subscription: the last closed, then open ones
 }
 
 // PeriodDays are the local days of a period, from its first on.

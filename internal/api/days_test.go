@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestDays asks for the days of an account with a closed period and late usage in it: an open period
-// ends at its preview, the closed one has the late event on its day.
+// TestDays asks for the days of an account with a closed period and late usage in it: an open
+// period ends at its preview, the closed one has the late event on its day.
 func TestDays(t *testing.T) {
 	h := Handler(openDesk(t, newState(t)), nil)
 	_, text, body := ask(t, h, "/v1/days?account=acme")

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 
 	"billctl/engine"
 	"billctl/internal/live"
@@ -53,6 +52,9 @@ func Handler(d *live.Desk, sinks []string) http.Handler {
 	mux.HandleFunc("GET /v1/alerts", h.answer(h.alerts))
 	mux.HandleFunc("GET /v1/credits", h.answer(h.credits))
 	mux.HandleFunc("GET /v1/events", h.answer(h.events))
+	mux.HandleFunc("GET /v1/uses", h.answer(h.uses))
+	mux.HandleFunc("GET /v1/deliveries", h.answer(h.deliveries))
+	mux.HandleFunc("GET /v1/checkpoints", h.answer(h.checkpoints))
 	mux.HandleFunc("GET /v1/control", h.answer(h.control))
 	return mux
 }
@@ -187,57 +189,6 @@ func (h *handler) invoice(r *http.Request, _ *engine.View, p Position) (any, err
 	return Invoice{"billctl.invoice_answer.v1", p, uint64(doc.Seq), doc.Body}, nil
 }
 
-func (h *handler) invoices(r *http.Request, _ *engine.View, p Position) (any, error) {
-	limit, err := limitOf(r)
-	if err != nil {
-		return nil, err
-	}
-	account, period := r.FormValue("account"), r.FormValue("period")
-	out := Invoices{Schema: "billctl.invoices.v1", Position: p, Invoices: []InvoiceRow{}}
-	var bad error
-	err = h.desk.Documents(func(d live.Document) bool {
-		if account != "" && d.Account != account {
-			return true
-		}
-		row, err := invoiceRow(&d)
-		if err != nil {
-			bad = err
-			return false
-		}
-		if !strings.HasPrefix(row.StartDate, period) {
-			return true
-		}
-		if out.More = len(out.Invoices) == limit; out.More {
-			return false
-		}
-		out.Invoices = append(out.Invoices, row)
-		return true
-	})
-	if err == nil {
-		err = bad
-	}
-	return out, err
-}
-
-// invoiceRow reads a document of ours for a list.
-func invoiceRow(d *live.Document) (InvoiceRow, error) {
-	var doc struct {
-		Kind     string
-		Currency string
-		Subtotal string
-		Total    string
-		Period   struct {
-			StartDate string `json:"start_date"`
-		}
-	}
-	if err := json.Unmarshal(d.Body, &doc); err != nil {
-		return InvoiceRow{}, fmt.Errorf("read invoice %s: %w", d.Key, err)
-	}
-	return InvoiceRow{
-		d.Key, d.Account, doc.Kind, doc.Period.StartDate, doc.Currency, doc.Subtotal, doc.Total,
-	}, nil
-}
-
 func (h *handler) status(_ *http.Request, v *engine.View, p Position) (any, error) {
 	s := v.Standing()
 	out := Status{
@@ -280,45 +231,6 @@ func makeProcess(m *live.Metrics) *Process {
 		p.SavedAt = instant(engine.Micros(m.SavedAt.UnixMicro()))
 	}
 	return p
-}
-
-func (h *handler) events(r *http.Request, v *engine.View, p Position) (any, error) {
-	limit, err := limitOf(r)
-	if err != nil {
-		return nil, err
-	}
-	f := live.RowFilter{ID: r.FormValue("id"), Subject: r.FormValue("subject"), Limit: limit}
-	if text := r.FormValue("seq"); text != "" {
-		n, err := strconv.ParseUint(text, 10, 64)
-		if err != nil || n == 0 {
-			return nil, badRequest("seq %q is no position in the journal", text)
-		}
-		f.Seq = engine.Seq(n)
-	}
-	if text := r.FormValue("outcome"); text != "" {
-		reason, ok := engine.ReasonOf(text)
-		if !ok {
-			return nil, badRequest("outcome %q is none of %s", text,
-				strings.Join(engine.ReasonNames(), ", "))
-		}
-		f.Outcome = &reason
-	}
-	rows, more, err := h.desk.Rows(r.Context(), v, f)
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case len(rows) > 0:
-	case f.Seq != 0:
-		return nil, notFound("position %d of the journal is no row", f.Seq)
-	case f.ID != "":
-		return nil, notFound("no row has the id %q", f.ID)
-	}
-	out := Events{Schema: "billctl.events.v1", Position: p, Events: []Event{}, More: more}
-	for i := range rows {
-		out.Events = append(out.Events, makeEvent(&rows[i]))
-	}
-	return out, nil
 }
 
 func (h *handler) control(r *http.Request, v *engine.View, p Position) (any, error) {

@@ -20,7 +20,7 @@ type Plan struct {
 	Version int    `json:"version"`
 	// EffectiveFrom is the local date from which on it rates the periods that start; nil: always.
 	EffectiveFrom *string `json:"effective_from"`
-	Current       bool    `json:"current"` // it rates the periods that start on the UTC day of the position
+	Current       bool    `json:"current"` // it rates periods that start on the position's UTC day
 	Currency      string  `json:"currency"`
 	Period        string  `json:"period"` // in words
 	Prices        []Price `json:"prices"`
