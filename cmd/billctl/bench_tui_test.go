@@ -85,7 +85,8 @@ func newScreenHouse(b *testing.B) *screenHouse {
 		}
 	}
 	var err error
-	h.log, err = os.OpenFile(filepath.Join(h.dir, "usage/usage.ndjson"), os.O_WRONLY|os.O_APPEND, 0)
+	log := filepath.Join(h.dir, "usage/usage.ndjson")
+	h.log, err = os.OpenFile(log, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -164,6 +165,7 @@ func (h *screenHouse) paced(b *testing.B) (stop func()) {
 // watch opens the screens and presses keys while rows come.
 func (h *screenHouse) watch(b *testing.B, order string) {
 	const alone = 5 * time.Second
+	time.Sleep(11 * time.Second) // the index of the screens before ends after 10
 	stop := h.paced(b)
 	begin, cpu := time.Now(), h.processor(b)
 	time.Sleep(alone)
@@ -219,7 +221,8 @@ func procTime(b *testing.B, pid int) time.Duration {
 		b.Fatal(err)
 	}
 	// The name, in parentheses, may have spaces. utime and stime are the 12th and 13th behind it.
-	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest)
 	sum := 0
 	for _, f := range fields[11:13] {
 		n, err := strconv.Atoi(f)

@@ -123,7 +123,7 @@ func eventsOf(day, now time.Time) int64 {
 }
 
 // liveAccounts are those of the demo, subscribed from a month on. Names have more than ASCII, as
-// names do. Which accounts have a second subject depends on the seed of the usage, so here all have.
+// names do. Which accounts have a second subject depends on the seed of the usage, so all have one.
 func liveAccounts(from time.Time) []fixtures.DemoAccount {
 	list := fixtures.Accounts(demoAccounts, demoSeed)
 	list[2].Name, list[6].Name = "株式会社さくらデザイン", "Zoë & Söhne"

@@ -215,7 +215,7 @@ func explainLineOf(l *live.ExplainedLine, inv *engine.Invoice) explainLine {
 		From: l.Terms.Start.String(), To: l.Terms.End.String(), Days: l.Terms.Days,
 		FullDays: l.Terms.FullDays, Rated: l.Line.Rated.String(), Exact: l.Line.Exact.String(),
 		Amount: l.Line.Amount.Text(inv.Digits), Reconciles: true, Count: uint64(l.Count),
-		Events: []explainEvent{}, Steps: explainSteps(l, inv),
+		Events: []explainEvent{}, Steps: api.Steps(l, inv),
 	}
 	if l.Meter != nil {
 		out.Meter, out.Unit = l.Meter.Key, l.Meter.Unit
@@ -228,7 +228,7 @@ func explainLineOf(l *live.ExplainedLine, inv *engine.Invoice) explainLine {
 	if !l.Line.Off.IsZero() {
 		out.Off = l.Line.Off.String()
 	}
-	out.Bound, out.Trial = boundWord(l.Line.Bound), l.Line.Trial
+	out.Bound, out.Trial = formats.BoundWord(l.Line.Bound), l.Line.Trial
 	for _, c := range l.Line.Coupons {
 		out.Coupons = append(out.Coupons, explainOff{c.ID, c.Percent.String()})
 	}

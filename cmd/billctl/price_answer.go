@@ -165,7 +165,7 @@ func priceBound(b engine.Bound) string {
 	if b == engine.ByCommitment {
 		return "commitment"
 	}
-	return boundWord(b)
+	return formats.BoundWord(b)
 }
 
 func roundingWord(r decimal.Rounding) string {

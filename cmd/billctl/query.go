@@ -22,9 +22,9 @@ import (
 
 func newQuery(s *session) *cobra.Command {
 	return group("query", "Read subtotals, invoices, events, prices and status",
-		newQueryAccount(s), newQueryAccounts(s), newQueryInvoice(s), newQueryInvoices(s),
+		newQueryAccount(s), newQueryAccounts(s), newQueryLine(s), newQueryInvoice(s), newQueryInvoices(s),
 		newQueryAlerts(s), newQueryStatus(s), newQueryEvent(s), newQueryDays(s), newQueryMeters(s),
-		newQueryPlans(s))
+		newQueryPlans(s), newQueryUses(s), newQueryDeliveries(s), newQueryCheckpoints(s))
 }
 
 // asOfFlag adds the flag for answers that an opening can give.
@@ -263,22 +263,29 @@ func newQueryInvoice(s *session) *cobra.Command {
 }
 
 func newQueryInvoices(s *session) *cobra.Command {
-	var output, asOf, account, period string
+	var output, asOf, account, period, before string
+	var newest bool
 	var limit int
 	c := &cobra.Command{
 		Use:   "invoices",
 		Short: "List the issued invoices",
 		Args:  usageArgs(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			return show(s, output, asOf, "/v1/invoices", url.Values{
-				"account": {account}, "period": {period}, "limit": {strconv.Itoa(limit)},
-			}, s.invoicesTable)
+			p := url.Values{"account": {account}, "period": {period}, "limit": {strconv.Itoa(limit)}}
+			if newest || before != "" {
+				p.Set("order", "newest")
+				p.Set("before", before)
+			}
+			return show(s, output, asOf, "/v1/invoices", p, s.invoicesTable)
 		},
 	}
 	outputFlag(c, &output)
 	asOfFlag(c, &asOf)
 	c.Flags().StringVar(&account, "account", "", "only of this account `id`")
 	c.Flags().StringVar(&period, "period", "", "only of periods that start so, such as `2026-09`")
+	c.Flags().BoolVar(&newest, "newest", false, "the newest first")
+	c.Flags().StringVar(&before, "before", "",
+		"only invoices issued before the one with this `key`, the newest first")
 	c.Flags().IntVar(&limit, "limit", 100, "invoices at most")
 	return c
 }
@@ -302,43 +309,69 @@ func newQueryStatus(s *session) *cobra.Command {
 }
 
 func newQueryEvent(s *session) *cobra.Command {
-	var output, asOf, subject, outcome string
-	var seq uint64
-	var limit int
+	var f eventFlags
 	c := &cobra.Command{
 		Use:   "event [ID]",
 		Short: "Show rows of the log and what became of them",
 		Long: `Shows the rows with an id, or all rows that the flags name: accepted or rejected, by which
-reason, owned by which account, and where they were read. It reads the whole journal.`,
+reason, owned by which account, and where they were read. It reads the whole journal, but with
+--newest, --before and --seq only as much of it as it needs.`,
 		Example: `  billctl query event 6a1f0c1e-9d55-4c1e-8f0e-0d3c2b1a4f5e
   billctl query event --outcome malformed --limit 5
+  billctl query event --outcome rejected --newest
   billctl query event --seq 4711`,
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
-			p := url.Values{
-				"id": args, "subject": {subject}, "outcome": {outcome}, "limit": {strconv.Itoa(limit)},
+			if f.asOf != "" {
+				return noEventsAsOf()
 			}
-			if seq != 0 {
-				p.Set("seq", strconv.FormatUint(seq, 10))
+			f.newest = f.newest || f.before != 0
+			if len(args) == 0 && f.subject+f.account+f.outcome == "" && f.seq == 0 && !f.newest {
+				return usageError(
+					"say which: an ID, --seq, --subject, --account, --outcome or --newest")
 			}
-			if asOf != "" {
-				return usageError("--as-of is not for events: an opening holds none, the journal has them all")
-			}
-			if len(args) == 0 && subject == "" && outcome == "" && seq == 0 {
-				return usageError("say which: an ID, --seq, --subject or --outcome")
-			}
-			return show(s, output, "", "/v1/events", p, s.eventTable)
+			return show(s, f.output, "", "/v1/events", f.params(args), s.eventTable)
 		},
 	}
-	outputFlag(c, &output)
-	c.Flags().StringVar(&subject, "subject", "", "only rows of this `subject`")
-	c.Flags().StringVar(&outcome, "outcome", "",
-		"only rows with this `outcome`: accepted, malformed, unknown_account, ...")
-	c.Flags().StringVar(&asOf, "as-of", "", "not for events")
-	c.Flags().Lookup("as-of").Hidden = true
-	c.Flags().Uint64Var(&seq, "seq", 0, "the row at this `position` of the journal")
-	c.Flags().IntVar(&limit, "limit", 20, "rows at most")
+	f.addTo(c)
 	return c
+}
+
+// eventFlags are the flags of query event.
+type eventFlags struct {
+	output, asOf, subject, account, outcome string
+	seq, before                             uint64
+	newest                                  bool
+	limit                                   int
+}
+
+func (f *eventFlags) addTo(c *cobra.Command) {
+	outputFlag(c, &f.output)
+	noAsOfFlag(c, &f.asOf)
+	c.Flags().StringVar(&f.subject, "subject", "", "only rows of this `subject`")
+	c.Flags().StringVar(&f.account, "account", "",
+		"only rows whose subject this account `id` owned at their time")
+	c.Flags().StringVar(&f.outcome, "outcome", "",
+		"only rows with this `outcome`: accepted, malformed, unknown_account, ...; or rejected: all but "+
+			"accepted")
+	c.Flags().Uint64Var(&f.seq, "seq", 0, "the row at this `position` of the journal")
+	c.Flags().BoolVar(&f.newest, "newest", false, "the newest first")
+	c.Flags().Uint64Var(&f.before, "before", 0,
+		"only rows before this `position` of the journal, the newest first")
+	c.Flags().IntVar(&f.limit, "limit", 20, "rows at most")
+}
+
+func (f *eventFlags) params(id []string) url.Values {
+	p := url.Values{
+		"id": id, "subject": {f.subject}, "account": {f.account}, "outcome": {f.outcome},
+		"limit": {strconv.Itoa(f.limit)},
+	}
+	setSeq(p, "seq", f.seq)
+	setSeq(p, "before", f.before)
+	if f.newest {
+		p.Set("order", "newest")
+	}
+	return p
 }
 
 // where says in one line what an answer is true of.

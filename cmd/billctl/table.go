@@ -297,6 +297,9 @@ func (s *session) invoicesTable(a *api.Invoices) error {
 	if err := t.write(s.stdout, ""); err != nil {
 		return err
 	}
+	if a.More && a.Next != "" {
+		return s.lines("more: --before " + formats.Visible(a.Next))
+	}
 	if a.More {
 		return s.lines(fmt.Sprintf("more: --limit above %d, or --account, or --period", len(a.Invoices)))
 	}
@@ -374,6 +377,9 @@ func (s *session) eventTable(a *api.Events) error {
 		if err := s.eventLines(&a.Events[i]); err != nil {
 			return err
 		}
+	}
+	if a.More && a.Next != 0 {
+		return s.lines(fmt.Sprintf("more: --before %d", a.Next))
 	}
 	if a.More {
 		return s.lines(fmt.Sprintf("more: --limit above %d", len(a.Events)))

@@ -17,7 +17,7 @@ type Events struct {
 	Position Position `json:"position"`
 	Events   []Event  `json:"events"`
 	More     bool     `json:"more"`
-	Next     uint64   `json:"next,omitempty"` // the value of before for the next page; newest first only
+	Next     uint64   `json:"next,omitempty"` // before of the next page; newest first only
 }
 
 // Event is a row and what became of it.

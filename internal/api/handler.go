@@ -47,6 +47,7 @@ func Handler(d *live.Desk, sinks []string) http.Handler {
 	mux.HandleFunc("GET /v1/invoices", h.answer(h.invoices))
 	mux.HandleFunc("GET /v1/invoice", h.answer(h.invoice))
 	mux.HandleFunc("GET /v1/days", h.answer(h.days))
+	mux.HandleFunc("GET /v1/line", h.answer(h.line))
 	mux.HandleFunc("GET /v1/meters", h.answer(h.meters))
 	mux.HandleFunc("GET /v1/plans", h.answer(h.plans))
 	mux.HandleFunc("GET /v1/alerts", h.answer(h.alerts))

@@ -17,7 +17,7 @@ type Invoices struct {
 	Position Position     `json:"position"`
 	Invoices []InvoiceRow `json:"invoices"`
 	More     bool         `json:"more"`
-	Next     string       `json:"next,omitempty"` // the value of before for the next page; newest first only
+	Next     string       `json:"next,omitempty"` // before of the next page; newest first only
 }
 
 // InvoiceRow is a document in a list. Its amounts are the document's own.

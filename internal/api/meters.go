@@ -25,7 +25,7 @@ type Meter struct {
 	Where       string   `json:"where"` // which of the events, in words; "": all
 	GroupBy     []string `json:"group_by"`
 	Correctable bool     `json:"correctable"`
-	Plans       []string `json:"plans"` // whose current version has a price on it
+	Plans       []string `json:"plans,omitempty"` // whose current version has a price on it
 }
 
 func makeMeter(m *engine.Meter) Meter {

@@ -18,7 +18,7 @@ type Kept struct {
 	Through     engine.Seq       // the last position of the archive; 0: it is empty
 	Files       int              // of the archive, openings aside
 	Bytes       int64            // of these files
-	Failed      string           // why the archive's last try failed; "" if it did not, or if no process runs
+	Failed      string           // why the archive's last try failed; "": it did not, or none runs
 	Openings    []KeptOpening    // the newest first
 	Seal        *KeptSeal        // the last one; nil: there is none yet
 }

@@ -39,6 +39,8 @@ type Row struct {
 	Corrects *Correction
 	// CorrectedBy is the correction that took the row back or changed it; nil: none.
 	CorrectedBy *Correction
+
+	version uint64 // its digest where it counted, or did; 0: it never did
 }
 
 // Correction says how a correction and the row that it corrects belong together.
@@ -59,7 +61,7 @@ type RowFilter struct {
 	Outcome  *engine.Reason
 	Rejected bool       // with any outcome but accepted
 	Newest   bool       // by falling Seq
-	Before   engine.Seq // with Newest: only rows before this position; 0: all
+	Before   engine.Seq // only rows before this position; 0: all
 	Limit    int        // 0: no limit
 }
 
@@ -159,14 +161,33 @@ func (s *rowScan) void(e *engine.Entry, v *engine.Void) error {
 	if err != nil {
 		return err
 	}
-	at := slices.IndexFunc(s.rows, func(r Row) bool { return r.Seq == v.Of })
-	if at >= 0 && reason == engine.Accepted {
-		s.rows[at].CorrectedBy = &Correction{e.Seq, e.At, v.Amend != nil, v.Actor, v.Reason}
+	for at := len(s.rows) - 1; at >= 0 && reason == engine.Accepted; at-- {
+		if r := &s.rows[at]; r.CorrectedBy == nil && r.counted() == countedBy(v) {
+			r.CorrectedBy = &Correction{e.Seq, e.At, v.Amend != nil, v.Actor, v.Reason}
+			break
+		}
 	}
 	if !s.more && s.f.wants(e.Seq, shownBy(v), 0) && s.takes(reason) {
 		s.rows = append(s.rows, correctionRow(s.v, e, v, reason))
 	}
 	return nil
+}
+
+// countedVersion tells versions of events that counted from each other. A correction may name a
+// repetition of the row that it takes back, so its position does not tell.
+type countedVersion struct {
+	source, id string
+	digest     uint64
+}
+
+// counted returns the version that the row is; of a row that never counted one that nothing takes
+// back.
+func (r *Row) counted() countedVersion { return countedVersion{r.Source, r.ID, r.version} }
+
+// countedBy returns the version that an accepted correction takes back.
+func countedBy(v *engine.Void) countedVersion {
+	source, _ := v.Row.Source.At(0)
+	return countedVersion{source, string(v.Row.ID.At(0)), v.Row.Digest[0]}
 }
 
 // shownBy returns what a correction shows as a row: the new version, or what it takes back.
@@ -183,6 +204,9 @@ func correctionRow(
 	row := makeRow(v, e, shownBy(void), 0, reason)
 	row.Origin = engine.Corrections
 	row.Corrects = &Correction{void.Of, 0, void.Amend != nil, void.Actor, void.Reason}
+	if void.Amend == nil {
+		row.version = 0
+	}
 	return row
 }
 
@@ -247,7 +271,8 @@ func mayHold(payload []byte, texts [][]byte) bool {
 func (f *rowTest) looks(payload []byte) bool { return mayHold(payload, f.texts) }
 
 func (f *rowTest) wants(seq engine.Seq, b *engine.Batch, row int) bool {
-	if f.Seq != 0 && f.Seq != seq || f.ID != "" && string(b.ID.At(row)) != f.ID {
+	if f.Before != 0 && seq >= f.Before || f.Seq != 0 && f.Seq != seq ||
+		f.ID != "" && string(b.ID.At(row)) != f.ID {
 		return false
 	}
 	if f.Subject == "" && f.Account == "" {
@@ -337,6 +362,9 @@ func makeRow(v *engine.View, e *engine.Entry, b *engine.Batch, row int, reason e
 			out.Fault, out.Raw, out.Size = m.Fault, m.Raw, m.Size
 			return out
 		}
+	}
+	if reason == engine.Accepted {
+		out.version = b.Digest[row]
 	}
 	out.Source, _ = b.Source.At(row)
 	out.Type, _ = b.Type.At(row)

@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 
 	"billctl/engine"
@@ -21,17 +22,17 @@ type kept struct {
 // row that it corrects, and nobody wants to look for it twice.
 type correctionLog struct {
 	mu        sync.Mutex
-	low, high engine.Seq                   // of the range; 0: it is empty
-	seqs      []engine.Seq                 // of all corrections in it, rising
-	of        map[engine.Seq][]*Correction // the accepted ones, by what they correct
-	texts     map[string]string            // actors and reasons: many corrections have the same
+	low, high engine.Seq                       // of the range; 0: it is empty
+	seqs      []engine.Seq                     // of all corrections in it, rising
+	of        map[countedVersion][]*Correction // the accepted ones, by what they take back
+	texts     map[string]string                // many corrections have the same
 }
 
 // corrections returns the function that tells which correction took a row back or changed it, as a
-// view has it, for rows from a position on.
+// view has it, for rows from a position on: the first one of the version behind it.
 func (d *Desk) corrections(
 	ctx context.Context, v *engine.View, from engine.Seq,
-) (of func(engine.Seq) *Correction, err error) {
+) (of func(*Row) *Correction, err error) {
 	end, total := v.Standing().Seq, 0
 	for _, c := range v.Controls() {
 		if c.Source.Name == engine.Corrections {
@@ -60,16 +61,16 @@ func (d *Desk) corrections(
 	if l.count(end) == total && l.high != 0 {
 		l.low, l.high = 1, max(l.high, end)
 	}
-	return func(seq engine.Seq) *Correction {
+	return func(r *Row) *Correction {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		var last *Correction
-		for _, c := range l.of[seq] {
-			if c.Seq <= end && (last == nil || c.Seq > last.Seq) {
-				last = c
+		var first *Correction
+		for _, c := range l.of[r.counted()] {
+			if r.Seq < c.Seq && c.Seq <= end && (first == nil || c.Seq < first.Seq) {
+				first = c
 			}
 		}
-		return last
+		return first
 	}, nil
 }
 
@@ -114,9 +115,11 @@ func (l *correctionLog) add(f *foundRow) {
 		return
 	}
 	if l.of == nil {
-		l.of, l.texts = map[engine.Seq][]*Correction{}, map[string]string{}
+		l.of, l.texts = map[countedVersion][]*Correction{}, map[string]string{}
 	}
-	l.of[void.Of] = append(l.of[void.Of], &Correction{
+	version := countedBy(void)
+	version.source, version.id = l.text(version.source), strings.Clone(version.id)
+	l.of[version] = append(l.of[version], &Correction{
 		f.entry.Seq, f.entry.At, void.Amend != nil, l.text(void.Actor), l.text(void.Reason),
 	})
 }
@@ -125,6 +128,7 @@ func (l *correctionLog) text(s string) string {
 	if known, ok := l.texts[s]; ok {
 		return known
 	}
+	s = strings.Clone(s) // not the whole entry
 	l.texts[s] = s
 	return s
 }

@@ -272,7 +272,7 @@ func (d *Desk) showRows(
 	}
 	for i := range found {
 		rows[i] = found[i].show(v)
-		rows[i].CorrectedBy = of(rows[i].Seq)
+		rows[i].CorrectedBy = of(&rows[i])
 	}
 	return rows, nil
 }

@@ -51,7 +51,7 @@ func (d *Desk) Uses(
 	b.looks = func(payload []byte) bool { return mayHold(payload, texts) }
 	b.floor = f.Start - v.Settings().MaxFuture - engine.OneDay // as correctableSince
 	b.pick = func(e *engine.Entry, most int) ([]foundRow, error) {
-		return pickUses(m, b.verdicts, e, most)
+		return f.pick(m, b.verdicts, e, most)
 	}
 	if f.Limit > 0 {
 		b.most = f.Limit + 1
@@ -77,9 +77,9 @@ func (d *Desk) Uses(
 	return uses, more, nil
 }
 
-// pickUses returns the rows of an entry that count for a line, or did, the last first, at most so
-// many; 0: all.
-func pickUses(
+// pick returns the rows of an entry that count for a line, or did, the last first, at most so many;
+// 0: all.
+func (f *UseFilter) pick(
 	m *engine.Matcher, v *verdicts, e *engine.Entry, most int,
 ) (list []foundRow, err error) {
 	var b *engine.Batch
@@ -96,6 +96,9 @@ func pickUses(
 	asked := false
 	for row := b.Len - 1; row >= 0 && (most == 0 || len(list) < most); row-- {
 		seq := e.Seq + engine.Seq(row)
+		if f.Before != 0 && seq >= f.Before { // it may lie in the middle of a batch
+			continue
+		}
 		value, text, ok := m.Match(seq, b, row)
 		if !ok {
 			continue

@@ -1,17 +1,18 @@
-package main
+package api
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"billctl/engine"
 	"billctl/engine/decimal"
-	"billctl/formats"
 	"billctl/internal/live"
 )
 
-// explainSteps says how a line comes from its events, a step a sentence.
-func explainSteps(l *live.ExplainedLine, inv *engine.Invoice) []string {
+// Steps says how a line comes from its events, a step a sentence. inv is the document that it is
+// of.
+func Steps(l *live.ExplainedLine, inv *engine.Invoice) []string {
 	var steps []string
 	if l.Line.Model != 0 {
 		steps = append(steps, lineSteps(l, inv)...)
@@ -122,7 +123,7 @@ func priceSteps(l *live.ExplainedLine) []string {
 	case p.Model == engine.Dynamic:
 		return []string{q + " x " + p.Multiplier.String() + " = " + ratText(l.Line.Rated)}
 	case p.Matrix != nil:
-		group := groupText(dimValues(l.Line.Group))
+		group := groupText(l.Line.Group)
 		return []string{fmt.Sprintf("%s at %s (%s) = %s", q, p.Matrix.UnitOf(l.Line.Group), group,
 			ratText(l.Line.Rated))}
 	case p.Model == engine.Unit:
@@ -193,7 +194,7 @@ func percentageSteps(l *live.ExplainedLine) []string {
 	}
 	steps := []string{each}
 	fold := engine.FoldOf(l.Meter, l.Usage)
-	for _, e := range p.FirstEvents(fold.Samples, explainParts) {
+	for _, e := range p.FirstEvents(fold.Samples, stepParts) {
 		amount := e.Amount.Rat()
 		text := e.Time.String() + ": " + number(amount)
 		if part := amount.Sub(e.Paid); !part.IsZero() {
@@ -201,8 +202,8 @@ func percentageSteps(l *live.ExplainedLine) []string {
 		}
 		steps = append(steps, text+" = "+ratText(e.Cost))
 	}
-	if fold.Rows > explainParts {
-		steps = append(steps, "... "+grouped(fold.Rows-explainParts)+" more")
+	if fold.Rows > stepParts {
+		steps = append(steps, "... "+grouped(fold.Rows-stepParts)+" more")
 	}
 	if fold.Rows != 1 {
 		steps = append(steps, "together "+ratText(l.Line.Rated))
@@ -270,5 +271,24 @@ func commas(text string) string {
 // number writes an exact number for people.
 func number(r decimal.Rat) string { return commas(ratText(r)) }
 
-// boundWord returns the word of a bound in answers, "" for none.
-func boundWord(b engine.Bound) string { return formats.BoundWord(b) }
+// grouped writes a count with commas between thousands.
+func grouped(n uint64) string { return commas(strconv.FormatUint(n, 10)) }
+
+// counted writes a count of things.
+func counted(n uint64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return grouped(n) + " " + thing + "s"
+}
+
+// groupText writes the values of a group.
+func groupText(group []engine.GroupValue) string {
+	parts := make([]string, len(group))
+	for i, g := range group {
+		if parts[i] = g.Dim + "=" + g.Value; g.Absent {
+			parts[i] = g.Dim + " absent"
+		}
+	}
+	return strings.Join(parts, " ")
+}

@@ -1,4 +1,4 @@
-package main
+package api
 
 import (
 	"fmt"
@@ -9,8 +9,8 @@ import (
 	"billctl/internal/live"
 )
 
-// explainParts is how many single values, levels or events the steps of a line show.
-const explainParts = 20
+// stepParts is how many single values, levels or events the steps of a line show.
+const stepParts = 20
 
 // quantitySteps say how a quantity comes from the events of a line.
 func quantitySteps(l *live.ExplainedLine) []string {
@@ -67,11 +67,11 @@ func uniqueSteps(l *live.ExplainedLine) []string {
 		return nil
 	}
 	var names []string
-	for i := range samples[:min(len(samples), explainParts)] {
+	for i := range samples[:min(len(samples), stepParts)] {
 		names = append(names, fmt.Sprintf("%q", samples[i].Text))
 	}
 	text := "values: " + strings.Join(names, ", ")
-	if more := len(samples) - explainParts; more > 0 {
+	if more := len(samples) - stepParts; more > 0 {
 		text += ", and " + grouped(uint64(more)) + " more"
 	}
 	return []string{text}
@@ -127,7 +127,7 @@ func levelSteps(l *live.ExplainedLine) []string {
 	var area decimal.Rat
 	left := 0
 	add := func(text string) {
-		if len(steps) < explainParts {
+		if len(steps) < stepParts {
 			steps = append(steps, text)
 		} else {
 			left++
@@ -137,7 +137,7 @@ func levelSteps(l *live.ExplainedLine) []string {
 		u := &l.Usage[i]
 		who := ""
 		if len(u.Group) > 0 {
-			who = groupText(dimValues(u.Group)) + ": "
+			who = groupText(u.Group) + ": "
 		}
 		if c := u.Fold.Carried; c != nil {
 			add(fmt.Sprintf("%slevel %s goes on from before, since %s", who, number(c.Value.Rat()), c.Time))
