@@ -212,7 +212,9 @@ func (h *screenHouse) slowdown(b *testing.B, order string) {
 }
 
 // processor returns the time that the process has had on all processors.
-func (h *screenHouse) processor(b *testing.B) time.Duration { return procTime(b, h.run.Process.Pid) }
+func (h *screenHouse) processor(b *testing.B) time.Duration {
+	return procTime(b, h.run.Process.Pid)
+}
 
 // procTime reads the processor time of a process, in ticks of 10 ms.
 func procTime(b *testing.B, pid int) time.Duration {
