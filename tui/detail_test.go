@@ -139,7 +139,7 @@ func testLineAnswer(view string) string {
 		"aggregate": "sum", "where": "region is eu or us", "value": "data.output_tokens",
 		"group_by": ["model", "region"]},
 		"price": {"key": "output", "model": "graduated",
-		"text": "graduated: up to 1,000,000 at 0.0008, up to 2,000,000 at 0.0004, then 0.0002"},
+		"text": "up to 1,000,000 at 0.0008, up to 2,000,000 at 0.0004, then 0.0002"},
 		"tiers": [{"from": "0", "to": "1000000", "unit": "0.0008", "flat": "0",
 		"quantity": "1000000", "amount": "800", "fill": "1"},
 		{"from": "1000000", "to": "2000000", "unit": "0.0004", "flat": "8.44",

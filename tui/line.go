@@ -141,8 +141,11 @@ func (l *lineScreen) items(line *linePart) []sheetItem {
 	}
 	say("quantity", quantity, strong)
 	if a.Next != nil {
-		say("next tier", "in "+strings.TrimSpace(grouped(a.Next.In)+" "+a.Next.Unit)+", at "+
-			grouped(a.Next.At), accent)
+		unit := a.Next.Unit
+		if unit == "" {
+			unit = "billable" // what the price converts is no longer in the meter's unit
+		}
+		say("next tier", "in "+grouped(a.Next.In)+" "+unit+", at "+grouped(a.Next.At), accent)
 	}
 	say("note", line.note(), plain)
 	if len(a.Tiers) > 0 {
@@ -159,7 +162,7 @@ func (l *lineScreen) items(line *linePart) []sheetItem {
 		}
 	}
 	items = append(items, sheetItem{kind: gapItem})
-	say("price", strings.TrimSpace(a.Price.Key+"  "+a.Price.Text), plain)
+	say("price", strings.TrimSpace(a.Price.Key+"  "+a.Price.Model+": "+a.Price.Text), plain)
 	say("plan", a.Plan+" v"+strconv.Itoa(a.Version), plain)
 	say("period", a.Subscription+"  "+instantText(&a.Start)+" to "+instantText(&a.End), plain)
 	if m := a.Meter; m != nil {
@@ -248,7 +251,7 @@ func (l *lineScreen) draw(w, h int, p *pen) []string {
 
 func (l *lineScreen) help() []binding {
 	return []binding{
-		{"enter", "the events that count"}, {"v", "so far, or if closed now"},
+		{"enter", "events that count"}, {"v", "preview: so far, or if closed now"},
 	}
 }
 

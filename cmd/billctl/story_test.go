@@ -52,6 +52,7 @@ func TestStories(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			dir, err := filepath.Abs("testdata")
 			e.Setenv("TESTDATA", dir)
+			e.Setenv("GORACE", os.Getenv("GORACE"))
 			e.Values[runningKey{}] = map[string]*running{}
 			return err
 		},
@@ -75,8 +76,17 @@ func TestStories(t *testing.T) {
 	})
 }
 
+// raceOptions end a process of the race detector at once. By default it sleeps for a second when it
+// ends, which the many processes of stories would add up to minutes.
+const raceOptions = "atexit_sleep_ms=10"
+
 // TestMain lets stories run this binary as billctl, in processes that can be killed.
 func TestMain(m *testing.M) {
+	if os.Getenv("GORACE") == "" {
+		if err := os.Setenv("GORACE", raceOptions); err != nil {
+			panic(err)
+		}
+	}
 	testscript.Main(m, map[string]func(){"billctl": main})
 }
 
@@ -163,7 +173,9 @@ func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	cmd := exec.Command(binary, args[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = ts.MkAbs("."), stdout, stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "BILLCTL_STATE", "BILLCTL_CONFIG"} {
+	for _, name := range []string{
+		"PATH", "HOME", "TMPDIR", "BILLCTL_STATE", "BILLCTL_CONFIG", "GORACE",
+	} {
 		if value := ts.Getenv(name); value != "" {
 			cmd.Env = append(cmd.Env, name+"="+value)
 		}

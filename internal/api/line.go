@@ -175,7 +175,7 @@ func (a *lineAsk) answer(v *engine.View, p Position) *Line {
 		}
 		out.Tiers, out.NextTier = tiersOf(price, &a.line)
 	}
-	out.Steps = Steps(explained, &a.doc)
+	out.Steps = stepsOf(explained, &a.doc, a.view == viewSoFar && !a.closed)
 	return out
 }
 

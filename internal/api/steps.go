@@ -12,10 +12,13 @@ import (
 
 // Steps says how a line comes from its events, a step a sentence. inv is the document that it is
 // of.
-func Steps(l *live.ExplainedLine, inv *engine.Invoice) []string {
+func Steps(l *live.ExplainedLine, inv *engine.Invoice) []string { return stepsOf(l, inv, false) }
+
+// stepsOf are Steps; soFar of a preview of what was used so far.
+func stepsOf(l *live.ExplainedLine, inv *engine.Invoice, soFar bool) []string {
 	var steps []string
 	if l.Line.Model != 0 {
-		steps = append(steps, lineSteps(l, inv)...)
+		steps = append(steps, lineSteps(l, inv, soFar)...)
 	} else {
 		steps = append(steps, "the period has no such line any more: 0")
 	}
@@ -27,7 +30,7 @@ func Steps(l *live.ExplainedLine, inv *engine.Invoice) []string {
 		a.Rated.Text(inv.Digits), a.Booked.Text(inv.Digits), a.Amount.Text(inv.Digits), inv.Currency))
 }
 
-func lineSteps(l *live.ExplainedLine, inv *engine.Invoice) []string {
+func lineSteps(l *live.ExplainedLine, inv *engine.Invoice, soFar bool) []string {
 	var steps []string
 	if l.Meter == nil {
 		steps = append(steps, flatStep(l))
@@ -36,14 +39,15 @@ func lineSteps(l *live.ExplainedLine, inv *engine.Invoice) []string {
 		steps = append(steps, billableSteps(l)...)
 		steps = append(steps, priceSteps(l)...)
 	}
-	more, _ := boundSteps(l)
+	more, _ := boundSteps(l, soFar)
 	steps = append(steps, more...)
 	return append(steps, fmt.Sprintf("%s rounded: %s %s", ratText(l.Line.Exact),
 		l.Line.Amount.Text(inv.Digits), inv.Currency))
 }
 
-// boundSteps say how the exact amount comes from the rated one, and what they come to.
-func boundSteps(l *live.ExplainedLine) (steps []string, exact decimal.Rat) {
+// boundSteps say how the exact amount comes from the rated one, and what they come to. So far means
+// that the minimum, and what lifts an amount to the commitment, are left out.
+func boundSteps(l *live.ExplainedLine, soFar bool) (steps []string, exact decimal.Rat) {
 	exact = l.Line.Rated
 	step := func(what string, to decimal.Rat) {
 		steps = append(steps, what+": "+ratText(exact)+" -> "+ratText(to))
@@ -59,7 +63,7 @@ func boundSteps(l *live.ExplainedLine) (steps []string, exact decimal.Rat) {
 	if c := l.Price.Commitment; c != nil {
 		amount := c.Amount.Rat()
 		switch beyond := exact.Sub(amount); {
-		case beyond.Sign() < 0:
+		case beyond.Sign() < 0 && !soFar:
 			step("commitment "+c.Amount.String(), amount)
 		case beyond.Sign() > 0 && c.Overage != decimal.FromInt(1):
 			step(fmt.Sprintf("commitment %s and %s x %s beyond it", c.Amount, ratText(beyond), c.Overage),
@@ -69,7 +73,7 @@ func boundSteps(l *live.ExplainedLine) (steps []string, exact decimal.Rat) {
 	if m := l.Price.Maximum; m != nil && exact.Cmp(m.Rat()) > 0 {
 		step("maximum "+m.String(), m.Rat())
 	}
-	if m := l.Price.Minimum; m != nil && exact.Cmp(m.Rat()) < 0 {
+	if m := l.Price.Minimum; m != nil && !soFar && exact.Cmp(m.Rat()) < 0 {
 		step("minimum "+m.String(), m.Rat())
 	}
 	for _, c := range l.Line.Coupons {

@@ -41,7 +41,7 @@ func TestStepsOfBounds(t *testing.T) {
 				line.Exact = decimal.Rat{}
 			}
 			l := &live.ExplainedLine{Line: line, Price: p, Meter: m, Usage: usage}
-			steps, exact := boundSteps(l)
+			steps, exact := boundSteps(l, false)
 			if exact.Cmp(line.Exact) != 0 {
 				t.Fatalf("%+v: the steps %q come to %v, not %v", p, steps, exact, line.Exact)
 			}
