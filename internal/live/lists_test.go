@@ -74,7 +74,7 @@ type sentRecord struct {
 // each.
 func TestNewestDocuments(t *testing.T) {
 	documents := 0
-	eachSeed(t, 8, func(seed uint64) error {
+	eachSeed(t, 5, func(seed uint64) error {
 		r := rand.New(rand.NewPCG(seed, 0xd0c))
 		d, sends := issuedState(t, r, seed, nil)
 		for _, account := range append(d.view.AccountIDs(""), "", "nobody") {
@@ -181,7 +181,7 @@ func compareDeliveries(a, b DeliveryRow) int {
 func TestDeliveries(t *testing.T) {
 	states := [4]int{}
 	sinks := []string{"b", "a", "new"}
-	eachSeed(t, 24, func(seed uint64) error {
+	eachSeed(t, 12, func(seed uint64) error {
 		r := rand.New(rand.NewPCG(seed, 0xde1))
 		var model []DeliveryRow
 		d, sends := issuedState(t, r, seed, func(dir *store.Dir, sends []sentRecord) {
@@ -196,7 +196,8 @@ func TestDeliveries(t *testing.T) {
 		filters := []DeliveryFilter{{}, {Sink: "a"}, {Sink: "new"}, {Sink: "other"}}
 		for s := range DeliveryStates() {
 			state := DeliveryState(s)
-			filters = append(filters, DeliveryFilter{State: &state}, DeliveryFilter{Sink: "b", State: &state})
+			filters = append(filters, DeliveryFilter{State: &state},
+				DeliveryFilter{Sink: "b", State: &state})
 		}
 		for _, f := range filters {
 			var want []DeliveryRow

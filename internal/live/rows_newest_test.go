@@ -264,7 +264,7 @@ func checkUses(t *testing.T, r *rand.Rand, d *Desk, v *engine.View, all []Row) {
 // TestNewestRows puts pages of rows by falling Seq together: of directories with and without their
 // journal, by one desk and by fresh ones, and of a process.
 func TestNewestRows(t *testing.T) {
-	times := 6 * *lawTimes
+	times := 4 * *lawTimes
 	for n := range times {
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)

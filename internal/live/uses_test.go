@@ -127,7 +127,7 @@ func checkLineUses(
 // corrections and ends of subscriptions.
 func TestUses(t *testing.T) {
 	figures := map[string]int{}
-	eachSeed(t, 30, func(seed uint64) error {
+	eachSeed(t, 16, func(seed uint64) error {
 		r := rand.New(rand.NewPCG(seed, 0x5e5))
 		w, err := writeMetered(seed, fixtures.AllFeatures, r)
 		if err != nil {
