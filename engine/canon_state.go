@@ -418,6 +418,10 @@ func (e *Engine) restoreSeries(r *reader, p int32) {
 	if r.err != nil {
 		return
 	}
+	if !wholeDays(days, t.Rows) {
+		r.fail("days")
+		return
+	}
 	i := e.seriesOf(p, meter, group)
 	s := e.series.mut(i)
 	if s.Rows > 0 || s.keep == keepNothing && len(samples) > 0 {

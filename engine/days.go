@@ -101,6 +101,17 @@ func (s *series) daysOf(m *Meter) []dayTally {
 	return list
 }
 
+// wholeDays reports whether days rise, and have so many rows together.
+func wholeDays(list []dayTally, rows uint64) bool {
+	for i := range list {
+		if list[i].Rows == 0 || list[i].Rows > rows || i > 0 && list[i].day <= list[i-1].day {
+			return false
+		}
+		rows -= list[i].Rows
+	}
+	return rows == 0
+}
+
 func packDays(how Aggregate, list []dayTally) []byte {
 	if len(list) == 0 {
 		return nil

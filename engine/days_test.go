@@ -201,3 +201,25 @@ func usedBy(uses []Use, m *Matcher, seq Seq, l *Line, v decimal.Decimal, text st
 		}) && u.Value == v && u.Text == text
 	})
 }
+
+// TestWholeDays takes days that rise and have the rows of their series, and no others.
+func TestWholeDays(t *testing.T) {
+	day := func(n Day, rows uint64) dayTally { return dayTally{n, tally{Rows: rows}} }
+	for _, tt := range []struct {
+		list []dayTally
+		rows uint64
+		want bool
+	}{
+		{nil, 0, true}, {nil, 1, false},
+		{[]dayTally{day(-3, 1), day(7, 2)}, 3, true},
+		{[]dayTally{day(7, 1), day(7, 2)}, 3, false},
+		{[]dayTally{day(8, 1), day(7, 2)}, 3, false},
+		{[]dayTally{day(7, 0), day(8, 3)}, 3, false},
+		{[]dayTally{day(7, 1), day(8, 3)}, 3, false},
+		{[]dayTally{day(7, 1), day(8, ^uint64(0))}, 0, false},
+	} {
+		if got := wholeDays(tt.list, tt.rows); got != tt.want {
+			t.Errorf("%v with %d rows: %v", tt.list, tt.rows, got)
+		}
+	}
+}

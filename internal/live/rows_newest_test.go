@@ -284,12 +284,24 @@ func TestNewestRows(t *testing.T) {
 		if t.Failed() {
 			return
 		}
-		checkLive(t, r, fs)
+		checkLive(t, r, fs, n < 2)
 	}
 }
 
-// checkLive asks the process that runs on a state.
-func checkLive(t *testing.T, r *rand.Rand, fs store.FS) {
+// movingClock goes on from an instant.
+type movingClock struct {
+	from  engine.Micros
+	start time.Time
+}
+
+func (c movingClock) Now() (time.Time, time.Duration) {
+	running := time.Since(c.start)
+	return time.UnixMicro(int64(c.from)).Add(running), running
+}
+
+// checkLive asks the process that runs on a state. Where it is to go on, rows are corrected between
+// two questions.
+func checkLive(t *testing.T, r *rand.Rand, fs store.FS, goesOn bool) {
 	t.Helper()
 	dir, err := store.Open(fs, store.Options{Floor: -1, Segment: 4096})
 	if err != nil {
@@ -301,7 +313,7 @@ func checkLive(t *testing.T, r *rand.Rand, fs store.FS) {
 	}
 	run, err := NewRun(Options{
 		State: st, Settings: engine.DefaultSettings, CloseAt: engine.Past, ClockOK: true,
-		Clock: &simClock{wall: utc(2026, 4, 20), running: 100 * time.Hour},
+		Clock: movingClock{utc(2026, 4, 20), time.Now()},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -309,11 +321,52 @@ func checkLive(t *testing.T, r *rand.Rand, fs store.FS) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- run.Do(ctx) }()
-	checkNewest(t, r, run.Desk())
+	desk := run.Desk()
+	_, before := checkNewest(t, r, desk)
+	if goesOn {
+		correctSome(t, r, fs)
+		for after, until := before, time.Now().Add(10*time.Second); after == before; {
+			if time.Now().After(until) {
+				t.Fatal("no correction is taken up")
+			}
+			time.Sleep(20 * time.Millisecond)
+			_, after = checkNewest(t, r, desk)
+		}
+	}
 	cancel()
 	if err := errors.Join(<-ended, st.Outbox.Close(), dir.Close()); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestNewestBehindOutbox reads a directory whose process died before the outbox had anything: what
+// was rejected is known by the restore alone.
+func TestNewestBehindOutbox(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0x22))
+	fs := rowsState(t, r, true, 2)
+	for _, name := range fs.Files() {
+		if strings.HasPrefix(name, "outbox/") || strings.HasPrefix(name, "checkpoint/") {
+			if err := fs.Remove(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	names, err := fs.ReadDir("checkpoint")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if err := fs.Remove("checkpoint/" + name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	desk, _ := readDesk(t, fs)
+	if desk.st.Checkpoint != 0 || len(desk.st.tail) == 0 || desk.st.Outbox.End() != 0 {
+		t.Fatalf("checkpoint %d, %d rejections", desk.st.Checkpoint, len(desk.st.tail))
+	}
+	checkNewest(t, r, desk)
 }
 
 // openedFS notes which files are opened.
