@@ -33,6 +33,8 @@ type Line struct {
 	Closed       bool            `json:"closed"`
 	View         string          `json:"view"`
 	Key          string          `json:"key"`             // engine.LineKey
+	For          string          `json:"for"`             // start date of the period it is for
+	Adjusts      bool            `json:"adjusts"`         // it is an adjustment
 	Line         json.RawMessage `json:"line"`            // as a document has it
 	Meter        *Meter          `json:"meter,omitempty"` // absent for flat
 	Price        Price           `json:"price"`
@@ -63,18 +65,25 @@ type NextTier struct {
 type lineAsk struct {
 	account, subscription, date, key, view string
 
+	about string // start date of the period that the line is for; "": any
+
 	bill   *engine.Bill
 	start  engine.Micros
 	closed bool
 	line   engine.Line
 	doc    engine.Invoice // that the line is of
-	usage  []engine.Usage // of the period
+	usage  []engine.Usage // of the period that the line is for
+
+	// adjustment is what was found in place of a line, which then is that of the closed period as it
+	// is now; zero if there is none any more.
+	adjustment *engine.Adjustment
 }
 
 func (h *handler) line(r *http.Request, v *engine.View, p Position) (any, error) {
 	a := lineAsk{
 		account: r.FormValue("account"), subscription: r.FormValue("subscription"),
 		date: r.FormValue("start_date"), key: r.FormValue("line"), view: r.FormValue("view"),
+		about: r.FormValue("for"),
 	}
 	if a.view == "" {
 		a.view = viewSoFar
@@ -88,23 +97,65 @@ func (h *handler) line(r *http.Request, v *engine.View, p Position) (any, error)
 	return a.answer(v, p), nil
 }
 
-// find looks for the line in the open periods, and then in the closed ones that are still kept.
+// find looks for the line in the open periods, then for an adjustment there, and then in the closed
+// periods that are still kept.
 func (a *lineAsk) find(v *engine.View) error {
 	var ok bool
 	if a.bill, ok = v.Bill(a.account); !ok {
 		return notFound("there is no account %q", a.account)
 	}
-	for i := range a.bill.Open {
-		o := &a.bill.Open[i]
-		doc := o.SoFar
-		if a.view == viewClosed {
-			doc = o.IfClosedNow
-		}
-		if a.of(o.Subscription, o.StartDate) && doc != nil && a.among(doc.Lines) {
-			a.doc, a.start, a.usage, a.subscription = *doc, o.Start, o.Usage, o.Subscription
-			return nil
+	for _, in := range []func(*engine.View, *engine.OpenPeriod, *engine.Invoice) bool{
+		a.inLines, a.inAdjustments,
+	} {
+		for i := range a.bill.Open {
+			o := &a.bill.Open[i]
+			doc := o.SoFar
+			if a.view == viewClosed {
+				doc = o.IfClosedNow
+			}
+			if a.of(o.Subscription, o.StartDate) && doc != nil && in(v, o, doc) {
+				a.doc, a.start, a.subscription = *doc, o.Start, o.Subscription
+				return nil
+			}
 		}
 	}
+	if a.findClosed(v) {
+		return nil
+	}
+	return &problem{
+		http.StatusNotFound, NotFound, "there is no such line in this preview now",
+		"billctl query account shows the lines of both previews; billctl explain those of invoices",
+	}
+}
+
+// inLines takes the line of a preview, if it is there.
+func (a *lineAsk) inLines(v *engine.View, o *engine.OpenPeriod, doc *engine.Invoice) bool {
+	a.usage = o.Usage
+	return a.among(v, o.Subscription, doc.Lines)
+}
+
+// inAdjustments takes an adjustment of a preview, if it is there.
+func (a *lineAsk) inAdjustments(v *engine.View, o *engine.OpenPeriod, doc *engine.Invoice) bool {
+	i := slices.IndexFunc(doc.Adjustments, func(x engine.Adjustment) bool {
+		return engine.LineKey(x.Price, x.Group) == a.key && (a.about == "" || a.about == x.StartDate)
+	})
+	if i < 0 {
+		return false
+	}
+	a.adjustment = &doc.Adjustments[i]
+	start := a.adjustment.Start
+	// That of the period itself is of an amount in advance: the subscription's end has moved since.
+	lines := v.Advance(a.account, o.Subscription, start)
+	if start != o.Start {
+		a.usage = v.Usage(a.account, o.Subscription, start)
+		lines = v.Rate(a.account, o.Subscription, start, a.usage)
+	}
+	a.among(v, o.Subscription, lines)
+	return true
+}
+
+// findClosed looks for the line in the last closed periods of subscriptions.
+func (a *lineAsk) findClosed(v *engine.View) bool {
 	for i := range a.bill.Subscriptions {
 		key := a.bill.Subscriptions[i].Key
 		start, _, ok := v.LastClosed(a.account, key)
@@ -115,16 +166,13 @@ func (a *lineAsk) find(v *engine.View) error {
 			continue
 		}
 		a.usage = v.Usage(a.account, key, start)
-		if a.among(v.Rate(a.account, key, start, a.usage)) {
+		if a.among(v, key, v.Rate(a.account, key, start, a.usage)) {
 			a.start, a.closed, a.subscription = start, true, key
 			a.doc = engine.Invoice{Kind: engine.PeriodInvoice, Account: a.account}
-			return nil
+			return true
 		}
 	}
-	return &problem{
-		http.StatusNotFound, NotFound, "there is no such line in this preview now",
-		"billctl query account shows the lines of both previews; billctl explain those of invoices",
-	}
+	return false
 }
 
 // of reports whether a period is asked for.
@@ -132,10 +180,14 @@ func (a *lineAsk) of(subscription, date string) bool {
 	return (a.subscription == "" || a.subscription == subscription) && (a.date == "" || a.date == date)
 }
 
-// among takes the line if it is there.
-func (a *lineAsk) among(lines []engine.Line) bool {
+// among takes the line of a subscription if it is there.
+func (a *lineAsk) among(v *engine.View, subscription string, lines []engine.Line) bool {
 	i := slices.IndexFunc(lines, func(l engine.Line) bool {
-		return engine.LineKey(l.Price, l.Group) == a.key
+		if engine.LineKey(l.Price, l.Group) != a.key || a.about == "" {
+			return engine.LineKey(l.Price, l.Group) == a.key
+		}
+		t, _ := v.Terms(a.account, subscription, l.From)
+		return t.StartDate == a.about
 	})
 	if i < 0 {
 		return false
@@ -144,10 +196,20 @@ func (a *lineAsk) among(lines []engine.Line) bool {
 	return true
 }
 
+// priced returns what the line is of: the start of its period, which of an amount in advance is the
+// next one, its price, and its group.
+func (a *lineAsk) priced() (start engine.Micros, price string, group []engine.GroupValue) {
+	if x := a.adjustment; x != nil {
+		return x.Start, x.Price, x.Group
+	}
+	return a.line.From, a.line.Price, a.line.Group
+}
+
 func (a *lineAsk) answer(v *engine.View, p Position) *Line {
+	start, key, group := a.priced()
 	period, ok := v.Terms(a.account, a.subscription, a.start)
-	t, found := v.Terms(a.account, a.subscription, a.line.From) // of a flat amount the next period's
-	i := slices.IndexFunc(t.Prices, func(x engine.Price) bool { return x.Key == a.line.Price })
+	t, found := v.Terms(a.account, a.subscription, start)
+	i := slices.IndexFunc(t.Prices, func(x engine.Price) bool { return x.Key == key })
 	if !ok || !found || i < 0 {
 		panic("BUG: a line has no terms")
 	}
@@ -156,46 +218,58 @@ func (a *lineAsk) answer(v *engine.View, p Position) *Line {
 		Schema: "billctl.line.v1", Position: p, Account: a.account, AccountName: a.bill.Name,
 		Subscription: a.subscription, Plan: plan.Key, Version: plan.Version,
 		StartDate: period.StartDate, Start: period.Start.String(), End: period.End.String(),
-		Currency: plan.Currency, Closed: a.closed, View: a.view, Key: a.key, Price: makePrice(price),
-		Tiers: []Tier{},
+		Currency: plan.Currency, Closed: a.closed, View: a.view, Key: a.key, For: t.StartDate,
+		Adjusts: a.adjustment != nil, Price: makePrice(price), Tiers: []Tier{},
 	}
 	a.doc.Currency, a.doc.Digits = plan.Currency, plan.Digits
 	out.Line = a.json()
-	explained := &live.ExplainedLine{Key: a.key, Line: a.line, Price: *price, Terms: t}
-	if a.line.Meter != "" {
-		m := v.Meter(a.line.Meter)
+	soFar := a.view == viewSoFar && !out.Closed && !out.Adjusts
+	explained := &live.ExplainedLine{
+		Key: a.key, Line: a.line, Adjustment: a.adjustment, Price: *price, Terms: t,
+	}
+	if price.Meter != "" {
+		m := v.Meter(price.Meter)
 		meter := makeMeter(m)
 		out.Meter, explained.Meter = &meter, m
-		explained.Usage = a.covered(price)
+		explained.Usage = a.covered(price, group)
 		for i := range explained.Usage {
 			explained.Count += int(explained.Usage[i].Fold.Rows)
 		}
-		if a.view == viewSoFar { // levels are integrated up to here
+		if soFar { // levels are integrated up to here
 			explained.Terms.End = max(t.Start, min(t.End, v.Standing().Watermark))
 		}
-		out.Tiers, out.NextTier = tiersOf(price, &a.line)
+		if a.line.Model != 0 {
+			out.Tiers, out.NextTier = tiersOf(price, &a.line)
+		}
 	}
-	out.Steps = stepsOf(explained, &a.doc, a.view == viewSoFar && !a.closed)
+	if out.Closed || out.Adjusts {
+		out.NextTier = nil // nothing is to come
+	}
+	out.Steps = stepsOf(explained, &a.doc, soFar)
 	return out
 }
 
-// json returns the line as documents have it.
+// json returns the line or the adjustment as documents have it.
 func (a *lineAsk) json() json.RawMessage {
 	doc := a.doc
 	doc.Lines, doc.Adjustments = []engine.Line{a.line}, nil
-	var out struct{ Lines []json.RawMessage }
+	if a.adjustment != nil {
+		doc.Lines, doc.Adjustments = nil, []engine.Adjustment{*a.adjustment}
+	}
+	var out struct{ Lines, Adjustments []json.RawMessage }
 	err := json.Unmarshal(formats.AppendInvoice(nil, &doc), &out)
-	if err != nil || len(out.Lines) != 1 {
+	all := append(out.Lines, out.Adjustments...)
+	if err != nil || len(all) != 1 {
 		panic("BUG: a document of ours is no JSON")
 	}
-	return out.Lines[0]
+	return all[0]
 }
 
-// covered returns the usage that the line bills.
-func (a *lineAsk) covered(p *engine.Price) (out []engine.Usage) {
+// covered returns the usage that a line of the price and the group bills.
+func (a *lineAsk) covered(p *engine.Price, group []engine.GroupValue) (out []engine.Usage) {
 	for i := range a.usage {
 		u := &a.usage[i]
-		if p.Covers(u) && !slices.ContainsFunc(a.line.Group, func(g engine.GroupValue) bool {
+		if p.Covers(u) && !slices.ContainsFunc(group, func(g engine.GroupValue) bool {
 			return !slices.Contains(u.Group, g)
 		}) {
 			out = append(out, *u)

@@ -439,3 +439,21 @@ func TestNewestOpens(t *testing.T) {
 		}
 	}
 }
+
+// TestUsesKept gives a page back as long as the account's figures stay, and keeps only so many.
+func TestUsesKept(t *testing.T) {
+	var k usesKept
+	for i := range engine.Seq(100) {
+		f := UseFilter{Account: "acme", Before: i}
+		k.keep(f, usesPage{stamp: 7, more: true})
+		if p, known := k.find(f, 7); !known || !p.more {
+			t.Fatalf("page %d is not known", i)
+		}
+		if _, known := k.find(f, 8); known {
+			t.Fatalf("page %d is given of other figures", i)
+		}
+		if len(k.pages) > maxUsesPages {
+			t.Fatalf("%d pages", len(k.pages))
+		}
+	}
+}
