@@ -63,6 +63,7 @@ laws:
 	@go test -v -timeout 2h ./fixtures -cases $$(( 400 * $(LAWS) )) \
 		-run 'TestEngineAgrees|TestRandomCasesCover|TestNoRowIsLost|TestBilledIsCorrectedUsage|TestCorrectionStories'
 	@go test -v -run 'TestRestoreAndShards|TestArrivalOrder|TestApplyInSteps' ./engine
+	@go test -run 'TestRat|TestRound' ./engine/decimal -rounds $$(( 15000 * $(LAWS) ))
 	@go test -v -run 'TestMonthsOf|TestDaysOfAwkwardZones' ./formats
 	@go test -run 'TestArchive' -timeout 2h ./formats -archive.times $$(( ($(LAWS) + 1) / 2 ))
 

@@ -12,10 +12,12 @@ import (
 
 // Digester keeps the digest of every bucket, so that only changed buckets are hashed anew.
 type Digester struct {
-	leaves [Buckets]Digest
+	leaves []byte // of all buckets, so that they are hashed in one go; nil before the first digests
 	terms  map[*terms]Digest
 	buf    []byte
 }
+
+const leafSize = len(Digest{})
 
 // NewDigester returns a digester of the empty state.
 func NewDigester() *Digester { return &Digester{terms: map[*terms]Digest{}} }
@@ -26,9 +28,7 @@ func (d *Digester) Digests(v *View, dirty Dirty) (billing, journal Digest) {
 	d.update(v, dirty)
 	h := sha256.New()
 	h.Write([]byte("billctl.billing.v1\n"))
-	for i := range d.leaves {
-		h.Write(d.leaves[i][:])
-	}
+	h.Write(d.leaves)
 	h.Sum(billing[:0])
 	h.Reset()
 	h.Write([]byte("billctl.journal.v1\n"))
@@ -47,6 +47,9 @@ type place struct {
 }
 
 func (d *Digester) update(v *View, dirty Dirty) {
+	if d.leaves == nil {
+		d.leaves = make([]byte, Buckets*leafSize)
+	}
 	var list []place
 	for _, s := range v.shards {
 		for i := range s.accounts.len() {
@@ -65,7 +68,7 @@ func (d *Digester) update(v *View, dirty Dirty) {
 			d.buf = d.appendBilling(d.buf[:0], list[n].shard, list[n].index)
 			h.Write(d.buf)
 		}
-		h.Sum(d.leaves[bucket][:0])
+		h.Sum(d.leaves[int(bucket)*leafSize:][:0])
 		list = list[n:]
 	}
 }

@@ -1,12 +1,15 @@
 package decimal
 
 import (
+	"flag"
 	"math/big"
 	"math/rand/v2"
 	"testing"
 
 	"github.com/cockroachdb/apd/v3"
 )
+
+var rounds = flag.Int("rounds", 15_000, "random `numbers` that each operation is compared on")
 
 // sameRat checks that got is want, and that got is well formed: in the small form whenever its
 // canonical form fits it.
@@ -72,7 +75,7 @@ var one = big.NewInt(1)
 // limit and beyond.
 func TestRatOperations(t *testing.T) {
 	r := newRand(30)
-	for range 60000 {
+	for range *rounds {
 		x, bx := randRat(t, r)
 		y, by := randRat(t, r)
 		if r.IntN(10) == 0 {
@@ -142,7 +145,7 @@ func roundBigRat(x *big.Rat, digits int, mode Rounding) *big.Int {
 func TestRound(t *testing.T) {
 	r := newRand(31)
 	over := 0
-	for range 60000 {
+	for range *rounds {
 		x, bx := randRat(t, r)
 		digits := r.IntN(Scale + 1)
 		if r.IntN(3) == 0 {
