@@ -65,7 +65,8 @@ laws:
 	@go test -v -run 'TestRestoreAndShards|TestArrivalOrder|TestApplyInSteps' ./engine
 	@go test -run 'TestRat|TestRound' ./engine/decimal -rounds $$(( 15000 * $(LAWS) ))
 	@go test -v -run 'TestMonthsOf|TestDaysOfAwkwardZones' ./formats
-	@go test -run 'TestArchive' -timeout 2h ./formats -archive.times $$(( ($(LAWS) + 1) / 2 ))
+	@go test -run 'TestArchive|TestParquetRandom|TestEventsOut$$|TestReportReadBack' -timeout 2h ./formats \
+		-archive.times $$(( ($(LAWS) + 1) / 2 )) -random.times $(LAWS)
 
 # SEEDS simulations of the whole process and its archive, of followed files, and of restarts and
 # shards. A failure prints its seed and the command that repeats it.

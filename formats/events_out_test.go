@@ -3,6 +3,7 @@ package formats
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"slices"
@@ -11,6 +12,8 @@ import (
 
 	"billctl/engine"
 )
+
+var randomTimes = flag.Int("random.times", 1, "times as many random files and reports as usual")
 
 // handmadeEvents are lines in which everything is that files could lose.
 func handmadeEvents() string {
@@ -132,7 +135,7 @@ func sameRows(t testing.TB, what string, got, want []string) {
 func TestEventsOut(t *testing.T) {
 	r := eventRand(t)
 	total := 0
-	for round := range 40 {
+	for round := range 20 * *randomTimes {
 		var data []byte
 		switch round {
 		case 0:

@@ -361,7 +361,7 @@ func TestParquetRandom(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	cells := 0
-	for round := range 150 {
+	for round := range 60 * *randomTimes {
 		r := rand.New(rand.NewPCG(seed, uint64(round)))
 		var columns []testColumn
 		for range 1 + r.IntN(8) {

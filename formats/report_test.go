@@ -104,7 +104,7 @@ func same(kind ReportKind, a, b string) bool {
 }
 
 func TestReportReadBack(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(30 * *randomTimes) {
 		r := rand.New(rand.NewPCG(seed, 0x5e90))
 		want := randomReport(r, []int{4, 18, 36}[seed%3])
 		for form, read := range map[string]func([]byte) ([][]string, error){

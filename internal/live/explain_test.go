@@ -203,7 +203,7 @@ func (w *written) explainAll(t *testing.T, o ExplainOptions) (*Explanation, erro
 // subscriptions whose ends move: everything reconciles, and every line has its events.
 func TestExplainAll(t *testing.T) {
 	figures := map[string]int{}
-	eachSeed(t, 30, func(seed uint64) error {
+	eachSeed(t, half(30), func(seed uint64) error {
 		r := rand.New(rand.NewPCG(seed, 0x1a8))
 		c := fixtures.RandomCase(seed)
 		w, err := writeCase(c, r)
@@ -287,7 +287,7 @@ func tally(l *ExplainedLine, figures map[string]int) error {
 // an opening where one is early enough, with the same answer as from the first entry.
 func TestExplainFromOpenings(t *testing.T) {
 	from, again, alone := 0, 0, 0
-	eachSeed(t, 14, func(seed uint64) error {
+	eachSeed(t, half(14), func(seed uint64) error {
 		r := rand.New(rand.NewPCG(seed, 0x1a9))
 		c := fixtures.RandomCase(seed)
 		w, err := writeCase(c, r)

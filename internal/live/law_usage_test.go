@@ -179,7 +179,7 @@ func (f *fold) documents() map[string]string {
 // the watermarks, shards and restarts.
 func TestUsageInTime(t *testing.T) {
 	cases, invoices := 0, 0
-	eachSeed(t, 20, func(seed uint64) error {
+	eachSeed(t, half(20), func(seed uint64) error {
 		r := rand.New(rand.NewPCG(seed, 0x1a4))
 		c := lawCase(seed)
 		rows := withCorrections(c, usageRows(c), r)
@@ -219,7 +219,7 @@ func TestUsageInTime(t *testing.T) {
 // adjustments by account, subscription, period and line are equal to those of rows in time.
 func TestUsageLate(t *testing.T) {
 	cases, adjustments := 0, 0
-	eachSeed(t, 50, func(seed uint64) error {
+	eachSeed(t, half(50), func(seed uint64) error {
 		r := rand.New(rand.NewPCG(seed, 0x1a5))
 		c := lawCase(seed)
 		if seed%4 > 0 && daily(c) {
@@ -337,7 +337,7 @@ func (f *fold) sums() map[string]decimal.Amount {
 // what they come to so far, and what a close would issue.
 func TestOpenPeriodsAgree(t *testing.T) {
 	periods := 0
-	eachSeed(t, 350, func(seed uint64) error {
+	eachSeed(t, half(350), func(seed uint64) error {
 		r := rand.New(rand.NewPCG(seed, 0x1a6))
 		c, _ := fixtures.MeteredCase(seed, fixtures.AllFeatures&^fixtures.WithOddCorrections)
 		items := c.Items[:1+r.IntN(len(c.Items))]
@@ -429,7 +429,7 @@ func agreeAtOnce(o *engine.OpenPeriod, p *fixtures.BilledPeriod) error {
 // and adjustments bill and rows of open periods are the rows that were accepted.
 func TestConservation(t *testing.T) {
 	accepted, takenBack := 0, 0
-	eachSeed(t, 350, func(seed uint64) error {
+	eachSeed(t, half(350), func(seed uint64) error {
 		r := rand.New(rand.NewPCG(seed, 0x1a7))
 		c := lawCase(seed)
 		countRows(c)

@@ -18,7 +18,7 @@ import (
 var (
 	tailSeed  = flag.Uint64("tail.seed", 0, "run the one tail sequence of this seed")
 	tailFirst = flag.Uint64("tail.first", 1, "seed of the first tail sequence")
-	tailRuns  = flag.Int("tail.runs", 500, "number of tail sequences")
+	tailRuns  = flag.Int("tail.runs", 250, "number of tail sequences")
 )
 
 // TestTailModel plays random writers, rotations and restarts against a Tail. Each line is unique.
